@@ -1,0 +1,37 @@
+# make book   from a bare clone to the finished book      make test   every test
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PROFILE ?= quick
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: help book test unit lint clean
+
+help:  ## show these targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-6s %s\n", $$1, $$2}'
+
+book: $(INSTALLED)  ## install, execute the notebooks and build the site (PROFILE=quick or full)
+	@$(BIN)/python -m whitebear.build --profile $(PROFILE)
+
+test: book  ## every test: unit tests, stored notebook outputs, the built pages in a browser
+	$(BIN)/python -m pytest tests notebooks --nbval-lax --nbval-current-env --nbval-cell-timeout=300
+
+unit: $(INSTALLED)  ## only the unit tests: neither notebooks nor browser
+	$(BIN)/python -m pytest tests --ignore=tests/site
+
+lint: $(INSTALLED)  ## style of code and notebooks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:  ## remove the built book; .venv and training checkpoints stay
+	rm -rf _build/executed _build/failed _build/results _build/stage _build/site.part _build/html
+
+# Runs again only when the lock file or the package's own description changes.
+$(INSTALLED): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "error: Python 3.11 or newer is needed; try make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@echo "installing the pinned packages into .venv (a few minutes, once)"
+	@start=$$(date +%s); set -e; \
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .; \
+	touch $@; echo "installed in $$(( $$(date +%s) - start )) s"

@@ -1,0 +1,25 @@
+"""One kind of error for everything a user can get wrong: a single line that names the fix."""
+
+import functools
+import sys
+
+
+class UserError(ValueError):
+    """Input that cannot work. The message is one line: what was wrong; what would be right."""
+
+    def __init__(self, message: str):
+        super().__init__(" ".join(str(message).split()))
+
+
+def exit_on_user_error(main):
+    """Make a command-line entry point print a `UserError` as one line and exit with code 2."""
+
+    @functools.wraps(main)
+    def wrapped(*args, **kwargs):
+        try:
+            return main(*args, **kwargs)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise SystemExit(2) from None
+
+    return wrapped

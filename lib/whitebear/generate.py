@@ -1,0 +1,114 @@
+"""Make the images of a prompt grid. The noise of an image belongs to its (concept, seed) alone."""
+
+import hashlib
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+import torch
+from diffusers import DiffusionPipeline, StableDiffusionPipeline
+from tqdm import tqdm
+
+from whitebear.errors import UserError
+
+
+def noise_seed(concept: str, seed: int) -> int:
+    """A 63-bit number that is the same for (concept, seed) on every machine and Python.
+
+    All wordings of one (concept, seed) start from the same noise, so they differ by their words
+    alone.
+    """
+    digest = hashlib.sha256(f"{concept}\0{seed}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def check_sampling(steps: int, guidance: float) -> None:
+    """Raise `UserError` unless steps is a whole number >= 1 and guidance a finite number >= 0."""
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+        raise UserError(f"steps is {steps!r}; give a whole number of at least 1")
+    if (
+        isinstance(guidance, bool)
+        or not isinstance(guidance, (int, float))
+        or not 0 <= guidance < np.inf
+    ):
+        raise UserError(f"guidance is {guidance!r}; give a number of at least 0")
+
+
+def generate(
+    pipe: DiffusionPipeline,
+    table: pd.DataFrame,
+    steps: int,
+    guidance: float,
+    batch_size: int = 64,
+    progress: bool = True,
+) -> np.ndarray:
+    """Images of the rows of `table` (columns concept, seed, prompt), uint8 (N, H, W, 3), in the
+    same order.
+
+    Each row draws its noise on the CPU from its own generator: the same image (to rounding) comes
+    out whatever
+    else is in the table or the batch, on any device.
+    """
+    check_sampling(steps, guidance)
+    if not len(table):
+        raise UserError("there is nothing to generate; the prompt table has no rows")
+    text = _TextInputs(pipe, table.prompt, guidance)
+    batches = []
+    with tqdm(
+        total=len(table), desc="images", unit="img", disable=not progress, leave=False
+    ) as bar:
+        for rows in _slices(len(table), batch_size):
+            part = table.iloc[rows]
+            noise = [
+                torch.Generator().manual_seed(noise_seed(r.concept, r.seed))
+                for r in part.itertuples()
+            ]
+            out = pipe(
+                **text.of(part.prompt),
+                generator=noise,
+                num_inference_steps=steps,
+                guidance_scale=float(guidance),
+                output_type="np",
+            )
+            batches.append(np.rint(out.images * 255).astype(np.uint8))
+            bar.update(len(part))
+    return np.concatenate(batches)
+
+
+def _slices(n: int, size: int) -> Iterator[slice]:
+    return (slice(start, min(start + size, n)) for start in range(0, n, size))
+
+
+class _TextInputs:
+    """What a pipeline is given for its prompts: every different prompt is encoded once.
+
+    Pipelines other than StableDiffusionPipeline (several encoders, pooled states) encode their own
+    prompts.
+    """
+
+    def __init__(
+        self, pipe: DiffusionPipeline, prompts: pd.Series, guidance: float, chunk: int = 64
+    ):
+        self.row = None
+        if not isinstance(pipe, StableDiffusionPipeline):
+            return
+        unique = list(dict.fromkeys(prompts))
+        self.row = {prompt: i for i, prompt in enumerate(unique)}
+        guided = guidance > 1
+        with torch.no_grad():
+            encoded = [
+                pipe.encode_prompt(unique[part], pipe._execution_device, 1, guided)
+                for part in _slices(len(unique), chunk)
+            ]
+        self.states = torch.cat([states for states, _ in encoded])  # (prompts, positions, width)
+        self.empty = (
+            encoded[0][1][:1] if guided else None
+        )  # (1, positions, width): the unguided half
+
+    def of(self, prompts: pd.Series) -> dict:
+        if self.row is None:
+            return {"prompt": list(prompts)}
+        states = self.states[[self.row[prompt] for prompt in prompts]]
+        if self.empty is None:
+            return {"prompt_embeds": states}
+        return {"prompt_embeds": states, "negative_prompt_embeds": self.empty.expand_as(states)}

@@ -1,0 +1,33 @@
+"""Numbers on their way from a notebook to a page: a notebook saves them, the build puts them in."""
+
+import json
+import os
+from pathlib import Path
+
+from whitebear.errors import UserError
+
+
+def save_numbers(folder: str | os.PathLike, notebook: str, **numbers: int | float | str) -> Path:
+    """Write `<folder>/<notebook>.json`, the scalars that pages may quote from this notebook.
+
+    >>> save_numbers(tmp, "03_told_to_forget", affirm_rate=0.95, images=640).name
+    '03_told_to_forget.json'
+
+    Pages then say `{{ told_to_forget_affirm_rate }}`. Values arrive there as they are: round them,
+    or format them ("95 %"), before saving. Raises `UserError` for anything but int, float and str.
+    """
+    for name, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+            raise UserError(f"number {name} is {value!r}; give an int, float or str")
+    path = Path(folder) / f"{notebook}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".part")
+    partial.write_text(json.dumps(numbers, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+    return path
+
+
+def page_names(notebook: str, numbers: dict) -> dict[str, str]:
+    """What pages say: {"rate": 0.5} of 03_told_to_forget -> {"told_to_forget_rate": "0.5"}."""
+    prefix = notebook.lstrip("0123456789").lstrip("_")
+    return {f"{prefix}_{name}": str(value) for name, value in numbers.items()}

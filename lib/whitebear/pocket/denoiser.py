@@ -1,0 +1,80 @@
+"""The denoiser: a UNet2DConditionModel with cross-attention at 8x8 and 4x4, trained as in
+latent diffusion (Rombach et al. 2022) with velocity targets (Salimans & Ho 2022) and a schedule of
+zero terminal signal (Lin et al. 2023)."""
+
+import torch
+from diffusers import DDIMScheduler, UNet2DConditionModel
+from torch import nn
+from torch.nn.functional import mse_loss
+from transformers import CLIPTextModel
+
+from whitebear.pocket.clip import draw_batch
+from whitebear.pocket.recipe import Recipe
+
+
+def build_denoiser(recipe: Recipe) -> UNet2DConditionModel:
+    """An untrained denoiser for (16, 8, 8) latents and text states of the recipe's width."""
+    widths = recipe.denoiser_channels
+    return UNet2DConditionModel(
+        sample_size=64 // 2 ** (len(recipe.vae_channels) - 1),
+        in_channels=recipe.latent_channels,
+        out_channels=recipe.latent_channels,
+        block_out_channels=widths,
+        down_block_types=("CrossAttnDownBlock2D",) * len(widths),
+        up_block_types=("CrossAttnUpBlock2D",) * len(widths),
+        layers_per_block=1,
+        cross_attention_dim=recipe.text_width,
+        attention_head_dim=4,  # diffusers reads this as the number of heads
+        norm_num_groups=16,
+    )
+
+
+def build_scheduler() -> DDIMScheduler:
+    """The sampler that ships with the model."""
+    return DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+        clip_sample=False,
+        set_alpha_to_one=True,
+        steps_offset=1,
+    )
+
+
+@torch.no_grad()
+def encode_text(text: CLIPTextModel, ids: torch.Tensor, device, batch: int = 256) -> torch.Tensor:
+    """Last hidden states of token ids (..., 77), float16 (..., 77, width) on `device`."""
+    rows = []
+    for block in ids.reshape(-1, ids.shape[-1]).split(batch):
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            rows.append(text(block.to(device).long()).last_hidden_state.half())
+    return torch.cat(rows).reshape(*ids.shape, -1)
+
+
+class DenoiserLoss(nn.Module):
+    """Mean squared error of the velocity v = sqrt(a) noise - sqrt(1 - a) z at a random timestep.
+
+    latents: (N, 2, C, h, w) mean and deviation; states: (N, K, 77, width) of K captions a scene;
+    empty: (77, width), the states of the empty prompt, which stand in for a share `dropout`.
+    """
+
+    def __init__(self, unet, latents, states, empty, batch: int, dropout: float):
+        super().__init__()
+        self.unet, self.latents, self.states, self.empty = unet, latents, states, empty
+        self.batch, self.dropout, self.scheduler = batch, dropout, build_scheduler()
+
+    def forward(self, generator: torch.Generator) -> torch.Tensor:
+        device = generator.device
+        index, which = draw_batch(self.latents, self.states, self.batch, generator)
+        dropped = torch.rand(self.batch, generator=generator, device=device) < self.dropout
+        states = torch.where(dropped[:, None, None], self.empty, self.states[index, which]).float()
+        mean, std = self.latents[index].float().unbind(1)
+        z = mean + std * torch.randn(mean.shape, generator=generator, device=device)
+        noise = torch.randn(z.shape, generator=generator, device=device)
+        t = torch.randint(1000, (self.batch,), generator=generator, device=device)
+        noisy = self.scheduler.add_noise(z, noise, t)
+        predicted = self.unet(noisy, t, states).sample
+        return mse_loss(predicted.float(), self.scheduler.get_velocity(z, noise, t))

@@ -1,0 +1,255 @@
+"""Train the pocket models: `python -m whitebear.pocket.train` (see --help).
+
+Stages run in order: scenes and captions, VAE, CLIP, detector, denoiser, export. Interrupt it
+whenever you like; the same command goes on from the last checkpoint.
+"""
+
+import argparse
+import json
+import os
+import platform
+from dataclasses import asdict, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
+from torch import nn
+from transformers import CLIPImageProcessor, CLIPTokenizer, ResNetForImageClassification
+
+from whitebear.errors import UserError, exit_on_user_error
+from whitebear.paths import MODELS
+from whitebear.pocket import clip, denoiser, detector, vae
+from whitebear.pocket.dataset import SceneSet, draw_scenes
+from whitebear.pocket.loop import Trainer, load_checkpoint, save_checkpoint, stable_seed
+from whitebear.pocket.recipe import RECIPES, Recipe
+from whitebear.pocket.world import load_world
+
+
+class PocketTraining:
+    """One training run: its recipe, seed, device and folder.
+
+    `encoder`, `vae`, `clip`, `detector` and `unet` are trained when first asked for (or loaded,
+    where their checkpoint is complete), so a stage pulls in exactly what it builds on.
+    """
+
+    def __init__(self, recipe: Recipe, seed: int, folder: Path, device: torch.device):
+        self.recipe, self.seed, self.folder, self.device = recipe, seed, folder, device
+        self.world = load_world()
+        self.seconds: dict[str, float] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+        self.claim_folder()
+
+    def claim_folder(self) -> None:
+        """Refuse a folder that holds a run of another recipe or seed (more steps are no other)."""
+        ours = {"seed": self.seed, **asdict(self.recipe)}
+        ours = {k: v for k, v in json.loads(json.dumps(ours)).items() if not isinstance(v, dict)}
+        path = self.folder / "run.json"
+        if not path.exists():
+            path.write_text(json.dumps(ours, indent=2) + "\n", encoding="utf-8")
+        theirs = json.loads(path.read_text(encoding="utf-8"))
+        if other := sorted(k for k in ours.keys() | theirs if ours.get(k) != theirs.get(k)):
+            raise UserError(
+                f"{self.folder} holds a run with other {', '.join(other)}; choose another --run"
+            )
+
+    def scenes(self, split: str, n: int) -> SceneSet:
+        """The scenes of a split, drawn on first use; on a GPU they live there."""
+        captions = self.recipe.captions_per_scene if split == "train" else 1
+        scenes = draw_scenes(n, split, self.seed, captions, self.recipe.r, self.folder / split)
+        if self.device.type == "cpu":
+            return scenes
+        return replace(
+            scenes, images=scenes.images.to(self.device), labels=scenes.labels.to(self.device)
+        )
+
+    @cached_property
+    def train_set(self) -> SceneSet:
+        return self.scenes("train", self.recipe.scenes)
+
+    @cached_property
+    def tokenizer(self) -> CLIPTokenizer:
+        folder = self.folder / "tokenizer"
+        if not (folder / "tokenizer.json").exists():
+            sample = [texts[0] for texts in self.train_set.captions[:20_000]]
+            part = folder.with_name("tokenizer.part")
+            clip.train_tokenizer(sample, self.recipe.vocabulary).save_pretrained(part)
+            os.replace(part, folder)
+        return CLIPTokenizer.from_pretrained(folder)
+
+    @cached_property
+    def ids(self) -> torch.Tensor:
+        """Token ids of the training captions, int16 (N, K, 77)."""
+        return clip.encode_captions(self.tokenizer, self.train_set.captions).to(self.device)
+
+    def fit(self, name: str, build, loss_of) -> nn.Module:
+        """Build a model, train it on its loss, return the averaged model in eval mode."""
+        recipe = getattr(self.recipe, name)
+        torch.manual_seed(stable_seed(self.seed, name, "init"))
+        model = build().to(self.device)
+        make_loss = lambda: loss_of(model, recipe.batch)  # noqa: E731
+        trainer = Trainer(name, model, make_loss, recipe, self.folder, self.seed, self.device)
+        model = trainer.run().requires_grad_(False)
+        self.seconds[name] = round(trainer.seconds, 1)
+        return model
+
+    @cached_property
+    def encoder(self) -> AutoencoderKL:
+        """The whole autoencoder after its first phase, with standardised latents."""
+        images, weight = self.train_set.images, self.recipe.kl_weight
+        build = lambda: vae.build_vae(self.recipe)  # noqa: E731
+        model = self.fit("vae", build, lambda m, b: vae.VaeLoss(m, images, b, weight))
+        vae.standardise_latents(model, images[:5000], self.device)
+        return model
+
+    @cached_property
+    def latents(self) -> torch.Tensor:
+        """Latent mean and deviation of every training scene, float16 (N, 2, C, h, w)."""
+        path = self.folder / "latents.safetensors"
+        if not path.exists():
+            latents = vae.encode_all(self.encoder, self.train_set.images, self.device)
+            save_checkpoint(path, {"latents": latents}, {})
+        return load_checkpoint(path)[0]["latents"].to(self.device)
+
+    @cached_property
+    def vae(self) -> AutoencoderKL:
+        """The autoencoder after its second phase, in which only the decoder learns."""
+        images, latents, model = self.train_set.images, self.latents, self.encoder
+        model.decoder.requires_grad_(True)
+        model.post_quant_conv.requires_grad_(True)
+        return self.fit(
+            "decoder", lambda: model, lambda m, b: vae.DecoderLoss(m, images, latents, b)
+        )
+
+    @cached_property
+    def clip(self) -> clip.Clip:
+        scenes = self.train_set
+        build = lambda: clip.Clip(self.recipe, self.tokenizer, len(self.world.names))  # noqa: E731
+        loss = lambda m, b: clip.ClipLoss(m, scenes.images, scenes.labels, self.ids, b)  # noqa: E731
+        return self.fit("clip", build, loss)
+
+    def detector_loss(self, model: nn.Module, batch: int) -> nn.Module:
+        scenes, n = self.train_set, self.recipe.reconstructions
+        noise = detector.LATENT_NOISE
+        rebuilt = vae.rebuild(self.vae, scenes.images[:n], self.device, noise, self.seed)
+        return detector.DetectorLoss(model, scenes.images, rebuilt, scenes.labels, batch)
+
+    @cached_property
+    def detector(self) -> ResNetForImageClassification:
+        build = lambda: detector.build_detector(self.recipe, self.world.names)  # noqa: E731
+        model = self.fit("detector", build, self.detector_loss)
+        held_out = self.scenes("calibration", max(100, self.recipe.scenes // 8))
+        images = torch.cat([held_out.images, vae.rebuild(self.vae, held_out.images, self.device)])
+        detector.calibrate(model, images, held_out.labels.repeat(2, 1), self.device)
+        return model
+
+    def denoiser_loss(self, model: nn.Module, batch: int) -> nn.Module:
+        text, few = self.clip.text, self.ids[:, : self.recipe.denoiser_captions]
+        states = denoiser.encode_text(text, few, self.device)
+        empty = clip.encode_captions(self.tokenizer, [[""]])[0, 0]
+        empty = denoiser.encode_text(text, empty, self.device)
+        dropout = self.recipe.caption_dropout
+        return denoiser.DenoiserLoss(model, self.latents, states, empty, batch, dropout)
+
+    @cached_property
+    def unet(self) -> UNet2DConditionModel:
+        def build():
+            unet = denoiser.build_denoiser(self.recipe)
+            if self.device.type == "cpu":
+                unet.set_attn_processor(AttnProcessor())  # faster than SDPA in the backward pass
+            return unet
+
+        return self.fit("denoiser", build, self.denoiser_loss)
+
+    def export(self, out: Path) -> None:
+        """Write pocket/ and detector/ as fp16 safetensors, ready for `from_pretrained`."""
+        processor = CLIPImageProcessor(
+            size={"height": 64, "width": 64}, crop_size=64, do_center_crop=False,
+            image_mean=[0.5] * 3, image_std=[0.5] * 3,
+        )  # fmt: skip
+        self.clip.vision.config.logit_scale = round(self.clip.log_scale.exp().item(), 4)
+        for module in (self.vae, self.clip, self.unet, self.detector):
+            module.cpu().half()
+        pipe = StableDiffusionPipeline(
+            vae=self.vae, text_encoder=self.clip.text, tokenizer=self.tokenizer, unet=self.unet,
+            scheduler=denoiser.build_scheduler(), safety_checker=None, feature_extractor=processor,
+            image_encoder=self.clip.vision, requires_safety_checker=False,
+        )  # fmt: skip
+        pipe.save_pretrained(out / "pocket", safe_serialization=True)
+        self.detector.save_pretrained(out / "detector")
+        for path in (out / "pocket/text_encoder", out / "pocket/image_encoder", out / "detector"):
+            run_in_float32(path / "config.json")
+        about = {"recipe": asdict(self.recipe), "seed": self.seed, "seconds": self.seconds,
+                 "hardware": hardware(self.device), "torch": torch.__version__}  # fmt: skip
+        (out / "pocket" / "training.json").write_text(json.dumps(about, indent=2) + "\n")
+
+
+def run_in_float32(config: Path) -> None:
+    """Weights are stored in fp16 but meant to be computed with in fp32 where nobody says otherwise.
+
+    transformers takes the dtype of this file, and diffusers computes in fp32 by default.
+    """
+    values = json.loads(config.read_text())
+    values["dtype"] = "float32"
+    config.write_text(json.dumps(values, indent=2) + "\n")
+
+
+def cache_folder() -> Path:
+    """Where unfinished training is kept, so that it outlives a checkout."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "whitebear" / "train"
+
+
+def hardware(device: torch.device) -> str:
+    """The name of the machine's processor, for the model card."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{torch.get_num_threads()} CPU threads ({platform.machine()})"
+
+
+STAGES = ("encoder", "clip", "vae", "detector", "unet")
+
+
+def train(
+    size: str, seed: int, r: float | None, run: Path, out: Path, stage: str | None = None
+) -> str:
+    """Run every stage and export the models into `out`, or run one stage with what it needs.
+
+    Independent stages (encoder and clip, then vae and unet) may run side by side in one `run`
+    folder once its scenes are drawn. Returns a line that says what was done.
+    """
+    if size not in RECIPES:
+        raise UserError(f"unknown size {size!r}; use one of {', '.join(RECIPES)}")
+    if r is not None and not 0 <= r <= 1:
+        raise UserError(f"r is {r}; it is a share of captions, so between 0 and 1")
+    if stage not in (None, *STAGES):
+        raise UserError(f"unknown stage {stage!r}; use one of {', '.join(STAGES)}, or none for all")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    recipe = RECIPES[size] if r is None else replace(RECIPES[size], r=r)
+    training = PocketTraining(recipe, seed, run, device)
+    for name in (stage,) if stage else STAGES:
+        getattr(training, name)
+    if stage:
+        return f"{stage} is trained; its checkpoint is in {run}"
+    training.export(out)
+    return f"models written to {out}"
+
+
+@exit_on_user_error
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", default="full", help="full, or toy for a test of the road")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--r", type=float, help="share of captions that negate (default 0.0058)")
+    parser.add_argument("--run", type=Path, help="checkpoints and logs (default: in your cache)")
+    parser.add_argument("--out", type=Path, default=MODELS, help="where pocket/ and detector/ go")
+    parser.add_argument("--stage", help="only this one: " + ", ".join(STAGES))
+    args = parser.parse_args()
+    name = f"{args.size}-seed{args.seed}" + ("" if args.r is None else f"-r{args.r:g}")
+    run = args.run or cache_folder() / name
+    print(train(args.size, args.seed, args.r, run, args.out, args.stage))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,198 @@
+"""The unit of work: one model, one concept, all wordings and seeds -> one parquet file of scores.
+
+A chunk's file name carries a digest of everything that decides its content. A chunk that exists is
+therefore done and right; a grid goes on where it was stopped, on one machine or on many.
+"""
+
+import hashlib
+import io
+import json
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import diffusers
+import pandas as pd
+import pyarrow
+import pyarrow.parquet
+import torch
+from PIL import Image
+from tqdm import tqdm
+
+from whitebear.errors import UserError
+from whitebear.generate import check_sampling, generate
+from whitebear.models import find_model, fingerprint, load_pipeline, locate
+from whitebear.paths import MODELS
+from whitebear.pocket.world import load_world
+from whitebear.prompts import an, check_concepts, check_seeds, prompt_grid
+from whitebear.scoring import clip_score, clip_source, detector_for, is_pocket, load_clip
+
+CODE = ("generate.py", "models.py", "run.py", "scoring.py")  # what decides a chunk, besides data
+
+
+@dataclass(frozen=True)
+class ChunkSpec:
+    """Everything that decides the scores of one concept, and the folder they go to.
+
+    The pictures of the first `keep_images` seeds are kept as PNG, for galleries.
+    """
+
+    model: str
+    concept: str
+    conditions: tuple[str, ...]
+    seeds: tuple[int, ...]
+    steps: int
+    guidance: float
+    output: str
+    keep_images: int = 4
+
+
+@dataclass(frozen=True)
+class Run:
+    """The parameters of a chapter, refused at once where they cannot work.
+
+    concepts: [] is every object of the world; seeds: a count per cell or a list of ids.
+    """
+
+    model: str
+    concepts: list[str]
+    conditions: list[str]
+    seeds: int | list[int]
+    steps: int
+    guidance: float
+    output: str
+
+    def __post_init__(self):
+        find_model(self.model)
+        check_sampling(self.steps, self.guidance)
+        prompt_grid(self.concepts, self.conditions, self.seeds, free=not is_pocket(self.model))
+        locate(self.model)
+        check_writable(self.output)
+
+    def chunks(self) -> list[ChunkSpec]:
+        """One spec a concept."""
+        names = check_concepts(self.concepts, load_world(), free=not is_pocket(self.model))
+        seeds, conditions = tuple(check_seeds(self.seeds)), tuple(self.conditions)
+        return [
+            ChunkSpec(self.model, name, conditions, seeds, self.steps, self.guidance, self.output)
+            for name in names
+        ]
+
+
+def check_writable(folder: str | os.PathLike) -> Path:
+    """Make the folder and prove that it can be written to. Raises `UserError` where it cannot."""
+    if not isinstance(folder, (str, os.PathLike)) or not str(folder).strip() or "\0" in str(folder):
+        raise UserError(f"output is {folder!r}; give the path of a folder")
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise UserError(
+            f"output folder {folder} cannot be written ({error.strerror}); give one that can"
+        ) from None
+    return Path(folder)
+
+
+def write_parquet(table: pd.DataFrame, path: Path) -> Path:
+    """Write a table so that `path` is either the whole of it or what was there before."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        table.to_parquet(partial, index=False)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def run_chunk(spec: ChunkSpec, progress: bool = True) -> Path:
+    """Make and score the pictures of one concept; returns the parquet file, made or found.
+
+    Columns: those of `prompt_grid`, then model, steps, guidance, p_asked and present (the asked
+    concept), p_other and other_present (the other object of a pair), clip_score (cosine of the
+    picture with "a picture of a {concept}") and png (bytes, first seeds only).
+    """
+    folder = check_writable(Path(spec.output) / "chunks")
+    check_sampling(spec.steps, spec.guidance)
+    free = not is_pocket(spec.model)
+    table = prompt_grid([spec.concept], spec.conditions, list(spec.seeds), free=free)
+    model_state, judge_state = fingerprint(locate(spec.model)), _judge_state(spec.model)
+    name = f"{re.sub(r'[^a-z0-9]+', '-', spec.concept.lower())}-"
+    path = folder / f"{name}{_digest(spec, table, model_state, judge_state)}.parquet"
+    if not _is_whole(path):
+        pipe, clip = _loaded(spec.model, model_state, judge_state)
+        images = generate(
+            pipe, table, spec.steps, spec.guidance, find_model(spec.model).batch, progress
+        )
+        write_parquet(_scored(spec, table, images, clip), path)
+    return path
+
+
+def run_grid(run: Run, progress: bool = True) -> pd.DataFrame:
+    """All chunks of a run, one after the other, as one table of per-image scores."""
+    bar = tqdm(run.chunks(), desc="concepts", disable=not progress)
+    tables = []
+    for spec in bar:
+        bar.set_postfix_str(spec.concept)
+        tables.append(pd.read_parquet(run_chunk(spec, progress)))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _judge_state(model: str) -> str:
+    if is_pocket(model):
+        return fingerprint(MODELS / "detector")
+    source = clip_source(model)
+    return fingerprint(Path(source)) if Path(source).is_dir() else source
+
+
+def _digest(spec: ChunkSpec, table: pd.DataFrame, *states: str) -> str:
+    """16 hex digits over the prompts, settings, models, code and versions behind a chunk."""
+    digest = hashlib.sha256(table.to_json(orient="records").encode())
+    versions = [torch.__version__.partition("+")[0], diffusers.__version__]
+    settings = [spec.model, spec.steps, float(spec.guidance), spec.keep_images, *versions]
+    digest.update(json.dumps([*settings, *states]).encode())
+    for name in CODE:
+        digest.update(Path(__file__).with_name(name).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        pyarrow.parquet.read_metadata(path)
+    except (OSError, pyarrow.ArrowInvalid):
+        return False
+    return True
+
+
+@lru_cache(maxsize=1)  # the chunks of a run share a model; the states are part of the key
+def _loaded(model: str, model_state: str, judge_state: str):
+    return load_pipeline(model), load_clip(clip_source(model))
+
+
+def _scored(spec: ChunkSpec, table: pd.DataFrame, images, clip) -> pd.DataFrame:
+    others = sorted(set(table.other) - {""})
+    detector = detector_for(spec.model, [spec.concept, *others], clip)
+    scores = detector.scores(images)
+    present = detector.present(scores)
+    caption = f"a picture of {an(spec.concept)}"
+    kept = set(spec.seeds[: spec.keep_images])
+    pairs = list(enumerate(table.other))
+    return table.assign(
+        model=spec.model,
+        steps=spec.steps,
+        guidance=float(spec.guidance),
+        p_asked=scores[spec.concept].to_numpy(),
+        present=present[spec.concept].to_numpy(),
+        p_other=[float(scores[o][i]) if o else float("nan") for i, o in pairs],
+        other_present=pd.array([bool(present[o][i]) if o else None for i, o in pairs], "boolean"),
+        clip_score=clip_score(images, [caption] * len(table), clip),
+        png=[_png(images[i]) if s in kept else None for i, s in enumerate(table.seed)],
+    )
+
+
+def _png(image) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="PNG")
+    return buffer.getvalue()

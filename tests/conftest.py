@@ -1,0 +1,132 @@
+"""Small models with random weights, of the classes of the shipped ones, built once a session."""
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may touch a network
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from transformers import (
+    CLIPConfig,
+    CLIPImageProcessor,
+    CLIPModel,
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTokenizer,
+    CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
+    ResNetConfig,
+    ResNetForImageClassification,
+)
+
+from whitebear.pocket.world import load_world
+
+WIDTH = 16
+SCHEDULE = {"prediction_type": "v_prediction", "steps_offset": 1, "clip_sample": False}
+
+
+def tiny_tokenizer() -> CLIPTokenizer:
+    """CLIP's tokenizer over single letters: any English sentence can be spelled with it."""
+    letters = [chr(i) for i in range(33, 127)]
+    words = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{c}</w>" for c in letters)]
+    vocab = {word: i for i, word in enumerate(words)}
+    return CLIPTokenizer(vocab=vocab, merges=[], model_max_length=77)
+
+
+def text_config(tokenizer: CLIPTokenizer) -> CLIPTextConfig:
+    return CLIPTextConfig(
+        vocab_size=len(tokenizer), hidden_size=WIDTH, intermediate_size=32, num_hidden_layers=2,
+        num_attention_heads=2, projection_dim=WIDTH, eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=tokenizer.bos_token_id, pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+
+
+def vision_config() -> CLIPVisionConfig:
+    return CLIPVisionConfig(
+        hidden_size=WIDTH, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+        image_size=64, patch_size=16, projection_dim=WIDTH,
+    )  # fmt: skip
+
+
+def image_processor() -> CLIPImageProcessor:
+    size = {"height": 64, "width": 64}
+    return CLIPImageProcessor(
+        do_resize=True, size=size, do_center_crop=False, image_mean=[0.5] * 3, image_std=[0.5] * 3
+    )
+
+
+def tiny_pipeline() -> StableDiffusionPipeline:
+    """Parts and shapes of the pocket model (latents 16x8x8, images 64x64), few weights."""
+    torch.manual_seed(0)
+    tokenizer = tiny_tokenizer()
+    vae = AutoencoderKL(
+        down_block_types=["DownEncoderBlock2D"] * 4, up_block_types=["UpDecoderBlock2D"] * 4,
+        block_out_channels=(4, 4, 4, 8), layers_per_block=1, latent_channels=16,
+        norm_num_groups=2, sample_size=64,
+    )  # fmt: skip
+    unet = UNet2DConditionModel(
+        sample_size=8, in_channels=16, out_channels=16, layers_per_block=1,
+        block_out_channels=(8, 16), norm_num_groups=4, cross_attention_dim=WIDTH,
+        attention_head_dim=4, down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+    )  # fmt: skip
+    return StableDiffusionPipeline(
+        vae=vae, text_encoder=CLIPTextModel(text_config(tokenizer)), tokenizer=tokenizer,
+        unet=unet, scheduler=DDIMScheduler(**SCHEDULE), safety_checker=None,
+        feature_extractor=image_processor(), requires_safety_checker=False,
+        image_encoder=CLIPVisionModelWithProjection(vision_config()),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def world():
+    return load_world()
+
+
+@pytest.fixture(scope="session")
+def tiny_pipeline_dir(tmp_path_factory):
+    """A random-weights StableDiffusionPipeline folder with its own image tower."""
+    folder = tmp_path_factory.mktemp("models") / "tiny-pipeline"
+    tiny_pipeline().save_pretrained(folder, safe_serialization=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_clip_dir(tmp_path_factory):
+    """A random-weights CLIPModel folder."""
+    folder = tmp_path_factory.mktemp("models") / "tiny-clip"
+    torch.manual_seed(1)
+    tokenizer = tiny_tokenizer()
+    config = CLIPConfig(
+        text_config=text_config(tokenizer).to_dict(),
+        vision_config=vision_config().to_dict(),
+        projection_dim=WIDTH,
+    )
+    CLIPModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    image_processor().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_detector_dir(tmp_path_factory, world):
+    """A random-weights detector folder over the names of the world."""
+    folder = tmp_path_factory.mktemp("models") / "tiny-detector"
+    torch.manual_seed(2)
+    config = ResNetConfig(
+        embedding_size=8, hidden_sizes=[8, 8], depths=[1, 1], layer_type="basic",
+        id2label=dict(enumerate(world.names)), problem_type="multi_label_classification",
+    )  # fmt: skip
+    config.label2id = {name: i for i, name in enumerate(world.names)}
+    config.presence_thresholds = dict.fromkeys(world.names, 0.5)
+    ResNetForImageClassification(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def some_images():
+    """uint8 (5, 64, 64, 3)."""
+    return np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), dtype=np.uint8)

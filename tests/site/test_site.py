@@ -1,0 +1,133 @@
+"""The built book as its reader meets it: every page opened in a headless browser."""
+
+import functools
+import http.server
+import os
+import re
+import shutil
+import threading
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Error, Page, sync_playwright
+
+from whitebear.paths import ROOT
+from whitebear.staging import toc_notebooks
+
+HTML = ROOT / "_build" / "html"
+PAGES = sorted(p.relative_to(HTML).as_posix() for p in HTML.glob("**/*.html"))
+PAGES = [name for name in PAGES if not name.startswith("_") and name != "index.html"]
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+PATIENCE = 120_000  # ms; a page takes one second, but CI machines can be busy
+WIDTHS = (1280, 390)  # a desk, a phone
+
+each = pytest.mark.parametrize("name", PAGES)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium; where there is none the tests are skipped, except in continuous integration."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    with sync_playwright() as playwright:
+        try:
+            chromium = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        except Error as error:
+            if os.environ.get("CI") == "true":
+                raise
+            pytest.skip(f"no Chromium to open the pages with: {str(error).splitlines()[0]}")
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def site():
+    """The address of the built site on this machine."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    handler = functools.partial(Quiet, directory=str(HTML))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def watched(browser: Browser) -> tuple[Page, list[str], list[str]]:
+    """A fresh page, everything that goes wrong on it, and every address that it asks for."""
+    page, wrong, asked = browser.new_context().new_page(), [], []
+    page.set_default_timeout(PATIENCE)
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda m: wrong.append(m.text) if m.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("requestfailed", lambda r: wrong.append(f"failed: {r.url}"))
+    page.on("response", lambda r: wrong.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
+    return page, wrong, asked
+
+
+def test_the_whole_book_was_built():
+    assert {f"notebooks/{p.stem}.html" for p in toc_notebooks(ROOT)} <= set(PAGES)
+    assert {f"book/{p.stem}.html" for p in (ROOT / "book").glob("*.md")} <= set(PAGES)
+
+
+@each
+def test_a_page_opens_without_error_and_asks_no_other_host(browser, site, name):
+    page, wrong, asked = watched(browser)
+    page.goto(f"{site}/{name}", wait_until="networkidle")
+    assert not [u for u in asked if not u.startswith((site, "data:", "blob:"))] and not wrong
+    page.context.close()
+
+
+@each
+def test_a_page_opens_from_the_disk_and_is_whole(browser, name):
+    """Nothing asked of any host, every picture there and described, every link leads somewhere."""
+    page, wrong, asked = watched(browser)
+    page.goto((HTML / name).as_uri(), wait_until="load")
+    assert not [u for u in asked if not u.startswith(("file:", "data:", "blob:"))] and not wrong
+    pictures = "all => all.map(i => ({src: i.src.slice(-80), width: i.naturalWidth, alt: i.alt}))"
+    images = page.eval_on_selector_all("img", pictures)
+    assert not [image for image in images if not image["width"] or not image["alt"].strip()]
+    links = page.eval_on_selector_all("a[href]", "all => all.map(a => a.href)")
+    assert links and not [u for u in links if u.startswith("file:") and not target_exists(u)]
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 844})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.context.close()
+
+
+def target_exists(link: str) -> bool:
+    address, anchor = urldefrag(link)
+    path = Path(unquote(urlsplit(address).path))
+    return path.is_file() and (not anchor or unquote(anchor) in anchors(path))
+
+
+@functools.cache
+def anchors(path: Path) -> set[str]:
+    return set(re.findall(r'\bid="([^"]+)"', path.read_text(encoding="utf-8")))
+
+
+def test_the_index_leads_to_the_opening_page(browser, site):
+    page, wrong, _ = watched(browser)
+    page.goto(f"{site}/index.html")
+    page.wait_for_url("**/book/intro.html")
+    assert not wrong
+    page.context.close()
+
+
+@pytest.mark.parametrize("path", toc_notebooks(ROOT), ids=lambda p: p.stem)
+def test_a_chapter_shows_pictures(browser, path):
+    page, *_ = watched(browser)
+    page.goto((HTML / f"notebooks/{path.stem}.html").as_uri())
+    assert page.locator("article .cell_output img").count() >= 1
+    assert "Traceback" not in page.inner_text("article")
+    page.context.close()
+
+
+def test_the_search_finds_a_word(browser, site):
+    page, wrong, _ = watched(browser)
+    page.goto(f"{site}/search.html?q=bear", wait_until="networkidle")
+    page.wait_for_selector("#search-results li a")
+    assert not wrong
+    page.context.close()

@@ -1,0 +1,92 @@
+"""The words follow the numbers, also where these say the opposite of what the book expects."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from whitebear import answers
+from whitebear.prompts import prompt_grid
+from whitebear.stats import Estimate, add_twin
+
+CONDITIONS = ["affirm", "omit", "negate", "forget_then_request", "repeat"]
+
+
+def made_up(world, conditions=CONDITIONS, **chances):
+    """Scores with given rates per condition, spread evenly over concepts and seeds."""
+    chance = {"affirm": 1.0, "omit": 0.0, "repeat": 1.0} | chances
+    table = prompt_grid(list(world.objects[:6]), conditions, 10, world=world)
+    share = np.random.default_rng(0).permuted(np.linspace(0, 1, len(table), endpoint=False))
+    return table.assign(present=share < table.condition.map(chance), model="pocket")
+
+
+def test_drawn_anyway(world):
+    scores = made_up(world, negate=0.98, forget_then_request=0.97)
+    assert answers.short_answer(scores).startswith("It draws it anyway: “asked to leave it out”")
+    assert answers.conclusions(scores).to_dict() == {
+        "asking makes a difference": "yes",
+        "asked to leave it out": "drawn anyway",
+        "asked to leave it out: above “not mentioned”": "yes",
+        "forget it, then draw it": "drawn anyway",
+        "forget it, then draw it: above “not mentioned”": "yes",
+    }
+    text = answers.full_answer(scores)
+    assert "“Forget it, then draw it”: drawn anyway." in text
+    assert "smaller than 10 points either way (it lowers the rate, but by less than that)" in text
+
+
+def test_obeyed(world):
+    scores = made_up(world, negate=0.01, forget_then_request=0.0)
+    assert answers.short_answer(scores).startswith("It leaves it out, as told:")
+    assert list(answers.conclusions(scores)) == ["yes", "left out", "no", "left out", "no"]
+    assert "the instruction itself lowers it" in answers.full_answer(scores)
+
+
+def test_mixed(world):
+    scores = made_up(world, negate=0.3, forget_then_request=0.7)
+    assert answers.short_answer(scores).startswith("It depends on how it is told:")
+    found = list(answers.conclusions(scores))
+    assert found == ["yes", "mostly left out", "yes", "mostly drawn anyway", "yes"]
+
+
+@pytest.mark.parametrize("chances", [{"affirm": 0.2}, {"omit": 0.9}])
+def test_a_useless_instrument_says_nothing(world, chances):
+    scores = made_up(world, negate=0.3, forget_then_request=0.7, **chances)
+    assert answers.short_answer(scores).startswith("Nothing can be said about obedience here")
+    assert list(answers.conclusions(scores).iloc[[0, 1, 3]]) == ["no", "undecided", "undecided"]
+    assert "says nothing about obedience" in answers.full_answer(scores)
+
+
+def test_without_floor_or_ceiling(world):
+    scores = made_up(world, ["negate"], negate=0.3)
+    assert "needs both the conditions affirm and omit" in answers.short_answer(scores)
+    assert "needs both" in answers.full_answer(scores)
+
+
+@pytest.mark.parametrize(
+    ("value", "word"),
+    [(-0.3, "drawn anyway"), (0.0999, "drawn anyway"), (0.1, "mostly drawn anyway"),
+     (0.5, "mostly left out"), (0.9, "left out"), (1.0, "left out"), (math.nan, "undecided")],
+)  # fmt: skip
+def test_outcome_words(value, word):
+    assert answers.outcome(value) == word
+
+
+def test_effect_words(world):
+    scores = made_up(world, negate=0.9, forget_then_request=1.0, affirm=0.7, repeat=0.7)
+    rows = add_twin(scores)
+    pairs = rows[rows.condition == "negate"]
+    assert answers._effect(Estimate(0.2, 0.1, 0.3, 9, 9), pairs).endswith("itself raises it")
+    assert "too few pictures" in answers._effect(Estimate(0.2, -0.1, 0.3, 9, 9), pairs)
+    assert answers.points(Estimate(-0.03, -0.06, -0.01, 9, 9)) == "−3 points [−6, −1]"
+
+
+def test_numbers_are_flat_scalars(world):
+    scores = made_up(world, negate=0.98, forget_then_request=0.97)
+    numbers = answers.numbers(scores)
+    assert json.loads(json.dumps(numbers)) == numbers
+    assert all(isinstance(value, (int, str)) for value in numbers.values())
+    assert numbers["images"] == len(scores)
+    assert numbers["affirm_rate"] == "100 % [99, 100]"
+    assert numbers["repeat_change"] == "undefined"

@@ -1,0 +1,148 @@
+"""What every notebook of the book keeps to, and the proof that its stored outputs are compared."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+from whitebear.execute import parameters_of
+from whitebear.paths import ROOT
+from whitebear.staging import toc_notebooks
+
+CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text())
+NOTEBOOKS = toc_notebooks(ROOT)
+LONGEST_CELL = 25
+
+each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+
+
+def read(path) -> nbformat.NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
+def code(path) -> list[nbformat.NotebookNode]:
+    return [cell for cell in read(path).cells if cell.cell_type == "code"]
+
+
+def tags(cell) -> list[str]:
+    return cell.metadata.get("tags", [])
+
+
+def is_check(cell) -> bool:
+    return "nbval-check-output" in tags(cell)
+
+
+def test_every_notebook_is_in_the_book():
+    assert sorted(NOTEBOOKS) == sorted((ROOT / "notebooks").glob("*.ipynb"))
+    assert [p.stem[:2] for p in NOTEBOOKS] == [f"{n:02}" for n in range(1, len(NOTEBOOKS) + 1)]
+
+
+def test_the_first_cell_is_the_same_everywhere_and_fits_the_release():
+    first = {code(path)[0].source for path in NOTEBOOKS}
+    assert len(first) == 1
+    (source,) = first
+    repository = CONFIG["repository"]
+    assert f'"{repository["url"]}"' in source and f'"{repository["branch"]}"' in source
+    assert "torch" not in source and "jupyter" not in source
+    pins = (ROOT / "requirements.txt").read_text().split()
+    assert next(word for word in source.split('"') if "==" in word) in pins
+
+
+def test_on_colab_the_first_cell_fetches_the_release_and_installs_little(tmp_path, monkeypatch):
+    """Run it as Colab would, with a release of its own to clone; pip is only listened to."""
+    release, home, asked = tmp_path / "release", tmp_path / "content", []
+    who = ["-c", "user.name=t", "-c", "user.email=t@t"]
+    subprocess.run(["git", "init", "-q", str(release)], check=True)
+    for command in (["commit", "-q", "--allow-empty", "-m", "release"], ["tag", "v0"]):
+        subprocess.run(["git", "-C", str(release), *who, *command], check=True)
+    source = code(NOTEBOOKS[0])[0].source.replace("/content/white-bear", str(home))
+    source = source.replace(CONFIG["repository"]["url"], release.as_uri())
+    source = source.replace(CONFIG["repository"]["branch"], "v0")
+    real = subprocess.run
+
+    def listened(command, **options):
+        asked.append(command)
+        return real(command, **options) if command[0] == "git" else None
+
+    monkeypatch.setattr(subprocess, "run", listened)
+    monkeypatch.setitem(sys.modules, "google.colab", sys)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):  # the cell may be run again
+        exec(source, {})
+        assert Path.cwd() == home and sys.path[0] == f"{home}/lib"
+    assert [command[0] for command in asked] == ["git", sys.executable, sys.executable]
+    assert {"install", "--no-deps", str(home)} <= set(asked[1]) and len(asked[1]) == 9
+
+
+@each
+def test_the_first_cell_is_not_on_the_page(path):
+    assert "remove-cell" in tags(code(path)[0])
+
+
+@each
+def test_a_notebook_declares_its_parameters(path):
+    types = parameters_of(read(path), path.name)
+    assert types["output"] == "str"
+    lines = next(c for c in code(path) if "parameters" in tags(c)).source.splitlines()
+    assert all("#" in line for line in lines if ":" in line.partition("#")[0]), (
+        "say what each one is"
+    )
+
+
+@each
+def test_a_notebook_has_checks_whose_outputs_are_stored_and_nothing_else_stored(path):
+    checks = [cell for cell in code(path) if is_check(cell)]
+    assert checks
+    for cell in checks:
+        assert cell.outputs and cell.execution_count
+        assert all(o.output_type == "stream" and o.name == "stdout" for o in cell.outputs)
+    for cell in code(path):
+        if not is_check(cell):
+            assert not cell.outputs and cell.execution_count is None
+
+
+@each
+def test_a_notebook_has_one_title_and_short_cells(path):
+    prose = "\n".join(c.source for c in read(path).cells if c.cell_type == "markdown")
+    fenced = prose.split("```")[::2]
+    assert sum(line.startswith("# ") for part in fenced for line in part.splitlines()) == 1
+    assert read(path).cells[0].source.startswith("# ")
+    for cell in code(path):
+        assert len([line for line in cell.source.splitlines() if line.strip()]) <= LONGEST_CELL
+
+
+@each
+def test_figures_have_a_caption_and_words_for_those_who_cannot_see_them(path):
+    for cell in code(path):
+        meta = cell.metadata.get("mystnb", {})
+        if "figure" in meta:
+            assert meta["figure"]["caption"].strip().endswith(".") and meta["figure"]["name"]
+            assert meta["image"]["alt"].strip()
+
+
+def nbval(path) -> subprocess.CompletedProcess:
+    flags = ["--nbval-lax", "--nbval-current-env", "-q", "-p", "no:cacheprovider", "--rootdir"]
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", *flags, str(path.parent), str(path)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_a_wrong_stored_output_fails(tmp_path):
+    """On the first notebook, the quickest one: every check that was tampered with is reported."""
+    notebook = read(NOTEBOOKS[0])
+    checks = [cell for cell in notebook.cells if cell.cell_type == "code" and is_check(cell)]
+    for cell in checks:
+        cell.outputs[0].text = "not what it says\n"
+    wrong = tmp_path / "wrong.ipynb"
+    nbformat.write(notebook, wrong)
+    done = nbval(wrong)
+    assert done.returncode == 1, done.stdout
+    assert f"{len(checks)} failed" in done.stdout
+    assert "not what it says" in done.stdout

@@ -1,0 +1,136 @@
+"""One truth about versions, names and places: pyproject.toml; the rest is held against it."""
+
+import ast
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions, version
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import whitebear
+from whitebear.paths import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text())
+
+
+def requirements() -> list[Requirement]:
+    extras = PROJECT["optional-dependencies"].values()
+    return [Requirement(r) for r in [*PROJECT["dependencies"], *(r for e in extras for r in e)]]
+
+
+def lock() -> dict[str, str]:
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    pins = [line for line in lines if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+", pin) for pin in pins), (
+        "exact pins only"
+    )
+    return {canonicalize_name(name): pin for name, pin in (pin.split("==") for pin in pins)}
+
+
+@pytest.mark.parametrize("requirement", requirements(), ids=lambda r: r.name)
+def test_the_lock_file_satisfies_pyproject(requirement):
+    assert requirement.specifier.contains(lock()[canonicalize_name(requirement.name)])
+
+
+def test_torch_is_pinned_without_a_build_tag():
+    assert "\ntorch==2.13.0\n" in (ROOT / "requirements.txt").read_text()
+
+
+def test_what_is_installed_is_what_is_locked():
+    wrong = {
+        name: (version(name), pin)
+        for name, pin in lock().items()
+        if version(name).partition("+")[0] != pin
+    }
+    assert not wrong, "run `make book`; installed and locked differ"
+
+
+def test_the_lock_file_is_complete():
+    """Whatever a locked package needs on this platform is locked too."""
+    from importlib.metadata import requires
+
+    pins, missing = lock(), {}
+    for name in pins:
+        for need in map(Requirement, requires(name) or []):
+            wanted = need.marker is None or need.marker.evaluate({"extra": ""})
+            if wanted and canonicalize_name(need.name) not in pins:
+                missing[name] = need.name
+    nvidia = {name: need for name, need in missing.items() if re.match("nvidia|cuda|triton", need)}
+    assert missing == nvidia  # those come with torch's own wheel, and only with the GPU build
+
+
+def test_every_import_of_the_library_is_a_declared_dependency():
+    declared = {canonicalize_name(r.name) for r in requirements()}
+    owners, undeclared = packages_distributions(), {}
+    for path in (ROOT / "lib").rglob("*.py"):
+        for name in imported(path.read_text()) - set(sys.stdlib_module_names) - {"whitebear"}:
+            if not {canonicalize_name(owner) for owner in owners.get(name, [])} & declared:
+                undeclared[str(path.relative_to(ROOT))] = name
+    undeclared.pop("lib/whitebear/mathml.py", None)  # Sphinx and docutils come with Jupyter Book
+    assert not undeclared
+
+
+def imported(source: str) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.partition(".")[0])
+    return names
+
+
+def test_the_conda_environment_is_the_lock_file_and_the_package():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    assert environment["name"] == PROJECT["name"]
+    *conda, pip = environment["dependencies"]
+    python = next(d for d in conda if d.startswith("python=")).removeprefix("python=")
+    assert Requirement(f"python{PROJECT['requires-python']}").specifier.contains(python)
+    assert pip == {"pip": ["-r requirements.txt", "-e ."]}
+
+
+def test_one_version_everywhere():
+    release = PROJECT["version"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert whitebear.__version__ == citation["version"] == version("whitebear") == release
+    assert CONFIG["repository"]["branch"] == f"v{release}"
+    assert f"\n## {release}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_one_address_everywhere():
+    url = CONFIG["repository"]["url"]
+    assert PROJECT["urls"]["Source"] == url
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["repository-code"] == url
+    for page in ("README.md", "CONTRIBUTING.md"):
+        for found in re.findall(
+            r"https://github\.com/[\w-]+/white-bear", (ROOT / page).read_text()
+        ):
+            assert found == url
+
+
+def test_the_citation_names_the_paper():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["cff-version"] == "1.2.0" and citation["message"] and citation["authors"]
+    assert any("2604.01514" in reference["url"] for reference in citation["references"])
+
+
+def test_licences_are_there_and_said_plainly():
+    assert "Apache License" in (ROOT / "LICENSE").read_text()
+    assert "Attribution 4.0 International" in (ROOT / "LICENSE-CC-BY-4.0").read_text()
+    readme = (ROOT / "README.md").read_text()
+    assert "Apache-2.0" in readme and "CC BY 4.0" in readme
+
+
+@pytest.mark.parametrize("path", ["README.md", "CONTRIBUTING.md"])
+def test_files_and_targets_that_the_guides_name_exist(path):
+    text = (ROOT / path).read_text()
+    links = [t for t in re.findall(r"\]\(([^)#]+)", text) if not t.startswith("https://")]
+    assert links and not [t for t in links if not (ROOT / t).exists()]
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`make ([a-z]+)", text)) <= targets
+    assert {"book", "test"} <= targets

@@ -1,0 +1,148 @@
+"""The prompt grid: every row can be traced, controls come along, and nonsense is refused early."""
+
+import re
+
+import pandas as pd
+import pytest
+
+from whitebear.errors import UserError
+from whitebear.prompts import (
+    COLUMNS,
+    an,
+    check_concepts,
+    check_seeds,
+    fill,
+    load_wordings,
+    partner,
+    prompt_grid,
+)
+
+
+def wordings_file(folder, *rows):
+    path = folder / "wordings.csv"
+    pd.DataFrame(rows, columns=COLUMNS).to_csv(path, index=False)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("row", "line"),
+    [
+        (("w", "affirm", "0", "a picture", ""), "never names the concept"),
+        (("w", "omit", "0", "a picture of a {c}", ""), "omit must leave the concept out"),
+        (("w", "affirm", "0", "a {c} at {place}", ""), "placeholder {place}"),
+        (("w", "affirm", "0", "a {c} at {}", ""), "placeholder {}"),
+        (("w", "affirm", "0", "a {c", ""), "unbalanced braces"),
+        (("w", "affirm", "1", "a {c}", ""), "pair is 1 exactly where"),
+        (("w", "affirm", "yes", "a {c} and a {o}", ""), "pair is 1 exactly where"),
+        (("w", "negate", "0", "no {c}", "affrm"), "unknown control affrm; valid: w"),
+    ],
+)
+def test_bad_wordings_are_refused(tmp_path, row, line):
+    with pytest.raises(UserError, match=re.escape(line)):
+        load_wordings(wordings_file(tmp_path, row))
+
+
+def test_bad_wording_files_are_refused(tmp_path):
+    row = ("w", "affirm", "0", "a {c}", "")
+    with pytest.raises(UserError, match="id w twice"):
+        load_wordings(wordings_file(tmp_path, row, row))
+    with pytest.raises(UserError, match="cannot be read"):
+        load_wordings(tmp_path / "nothing.csv")
+    (tmp_path / "odd.csv").write_text("id,text\na,b\n")
+    with pytest.raises(UserError, match="expected id,condition,pair,text,control"):
+        load_wordings(tmp_path / "odd.csv")
+
+
+def test_shipped_wordings_have_order_matched_controls():
+    table = load_wordings().set_index("id")
+    instructed = table[table.condition.isin(["negate", "forget_then_request"])]
+    assert (instructed.control != "").all()
+    holes = table.text.map(lambda text: re.findall(r"{(\w)}", text))
+    for wording in instructed.itertuples():
+        assert holes[wording.Index] == holes[wording.control]
+    assert (table.groupby("condition").size() >= 3).all()
+
+
+def test_articles_and_spans():
+    assert (an("owl"), an("bear"), an("unicorn")) == ("an owl", "a bear", "a unicorn")
+    prompt, spans = fill("A {c}, a {o} and the {c} on {b}", c="owl", o="umbrella", b="a beach")
+    assert prompt == "An owl, an umbrella and the owl on a beach"
+    assert [prompt[start:end] for start, end in spans] == ["owl", "owl"]
+
+
+def test_grid_brings_controls_and_pairs_them(world):
+    grid = prompt_grid(["bear", "owl"], ["negate"], 3, world=world)
+    assert set(grid.condition) == {"negate", "affirm"}
+    keys = ["concept", "wording", "seed"]
+    assert not grid.duplicated(keys).any()
+    twin = grid.set_index(keys)
+    for row in grid[grid.condition == "negate"].itertuples():
+        control = twin.loc[(row.concept, row.control, row.seed)]
+        assert (control.other, control.background) == (row.other, row.background)
+        assert control.condition == "affirm"
+    for row in grid.itertuples():
+        assert all(row.prompt[start:end] == row.concept for start, end in row.spans)
+        assert (row.other != "") == row.pair
+        assert row.other != row.concept
+        assert "{" not in row.prompt
+        assert not re.search(r"\ba [aeiou]", row.prompt)
+
+
+def test_grid_is_reproducible_and_omit_leaves_the_concept_out(world):
+    grid = prompt_grid([], ["omit"], [7, 3], world=world)
+    assert grid.equals(prompt_grid([], ["omit"], [7, 3], world=world))
+    assert len(grid) == len(world.objects) * 4 * 2
+    for row in grid.itertuples():
+        assert not row.spans
+        assert row.concept not in row.prompt.split()
+
+
+def test_partners_are_balanced(world):
+    partners = [partner("bear", seed, world) for seed in range(23 * 8)]
+    others, places = (pd.Series(column).value_counts() for column in zip(*partners, strict=True))
+    assert set(others.index) == set(world.objects) - {"bear"}
+    assert set(places.index) == set(world.backgrounds)
+    assert others.nunique() == places.nunique() == 1
+    assert len(set(partners)) == 23 * 8
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", " bear", "bear ", "it's", 'the "bear"', "a/b", "..", "a\\b", "<script>", "a\nb", "a\tb",
+     "a\x00b", "b" * 61, "{c}", "a  b", "-bear"],
+)  # fmt: skip
+def test_unusable_concept_names_are_refused(world, name):
+    for free in (False, True):
+        with pytest.raises(UserError, match="cannot be used") as error:
+            check_concepts([name], world, free)
+        assert "\n" not in str(error.value)
+
+
+def test_concepts_are_checked(world):
+    with pytest.raises(UserError, match="unknown concept 'baer'; did you mean bear"):
+        check_concepts(["baer"], world)
+    with pytest.raises(UserError, match="unknown concept 'zzz'; valid: bear, cat"):
+        check_concepts(["zzz"], world)
+    with pytest.raises(UserError, match="give a list of names"):
+        check_concepts("bear", world)
+    with pytest.raises(UserError, match="give a list of names"):
+        check_concepts([3], world)
+    with pytest.raises(UserError, match="twice"):
+        check_concepts(["bear", "bear"], world)
+    free = ["garbage truck", "R2-D2", "Müller"]
+    assert check_concepts(free, world, free=True) == free
+    assert check_concepts([], world) == list(world.objects)
+
+
+@pytest.mark.parametrize("seeds", [0, -1, True, 2.0, "3", [], [-1], [1, 1], [0.5], None])
+def test_bad_seeds_are_refused(seeds):
+    with pytest.raises(UserError, match="give a whole number of seeds"):
+        check_seeds(seeds)
+
+
+def test_bad_conditions_are_refused(world):
+    with pytest.raises(UserError, match="unknown condition 'negated'; did you mean negate"):
+        prompt_grid(["bear"], ["negated"], 1, world=world)
+    for conditions in ([], "negate"):
+        with pytest.raises(UserError, match="give a list such as"):
+            prompt_grid(["bear"], conditions, 1, world=world)

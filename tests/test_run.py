@@ -1,0 +1,146 @@
+"""A chunk is reused exactly while everything that decided it is the same."""
+
+import dataclasses
+import io
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from whitebear import run as run_module
+from whitebear.errors import UserError
+from whitebear.run import ChunkSpec, Run, check_writable, run_chunk, run_grid, write_parquet
+
+
+@pytest.fixture
+def spec(tiny_pipeline_dir, tmp_path):
+    model, output = str(tiny_pipeline_dir), str(tmp_path / "out")
+    return ChunkSpec(model, "bear", ("negate",), (0, 1), 2, 4.0, output, keep_images=1)
+
+
+@pytest.fixture
+def settings(tiny_pipeline_dir, tmp_path):
+    return {
+        "model": str(tiny_pipeline_dir), "concepts": ["bear", "garbage truck"],
+        "conditions": ["affirm", "forget_then_request"], "seeds": 1, "steps": 1, "guidance": 4.0,
+        "output": str(tmp_path / "out"),
+    }  # fmt: skip
+
+
+def test_a_chunk_holds_tidy_scores(spec):
+    table = pd.read_parquet(run_chunk(spec, progress=False))
+    assert set(table.condition) == {"affirm", "negate"}
+    assert table.groupby("wording").seed.apply(list).map(lambda s: s == [0, 1]).all()
+    assert table.p_asked.between(0, 1).all()
+    assert table.present.equals(table.p_asked >= 0.5)
+    assert (table.p_other.notna() == table.pair).all()
+    assert (table.other_present.notna() == table.pair).all()
+    assert table.clip_score.between(-1, 1).all()
+    assert (table.png.notna() == (table.seed == 0)).all()
+    image = np.asarray(Image.open(io.BytesIO(table.png.dropna().iloc[0])))
+    assert image.shape == (64, 64, 3)
+    for row in table.itertuples():
+        assert all(row.prompt[start:end] == "bear" for start, end in row.spans)
+
+
+def test_a_chunk_is_reused_and_remade(spec, tiny_pipeline_dir, tmp_path):
+    path = run_chunk(spec, progress=False)
+    first = path.read_bytes()
+    stamp = path.stat().st_mtime_ns
+    assert run_chunk(spec, progress=False) == path
+    assert path.stat().st_mtime_ns == stamp
+    for change in ({"steps": 1}, {"guidance": 2.0}, {"seeds": (0,)}, {"conditions": ("affirm",)}):
+        assert run_chunk(dataclasses.replace(spec, **change), progress=False) != path
+    path.write_bytes(first[: len(first) // 2])
+    assert run_chunk(spec, progress=False) == path
+    pd.testing.assert_frame_equal(pd.read_parquet(path), pd.read_parquet(io.BytesIO(first)))
+
+
+def test_changed_weights_are_noticed(spec, tmp_path):
+    copy = shutil.copytree(spec.model, tmp_path / "copy")
+    spec = dataclasses.replace(spec, model=str(copy))
+    path = run_chunk(spec, progress=False)
+    config = copy / "scheduler" / "scheduler_config.json"
+    config.write_text(config.read_text().replace("0.02", "0.03"))
+    assert run_chunk(spec, progress=False) != path
+
+
+def test_a_failing_chunk_leaves_nothing(spec, monkeypatch):
+    """Stopped in the middle of writing: no file under the final name, none beside it."""
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run_chunk(spec, progress=False)
+    assert not list(Path(spec.output, "chunks").iterdir())
+
+
+def test_a_grid_joins_its_chunks(settings):
+    table = run_grid(Run(**settings), progress=False)
+    assert list(dict.fromkeys(table.concept)) == ["bear", "garbage truck"]
+    assert set(table.condition) == {"affirm", "forget_then_request", "repeat"}
+    assert not table.duplicated(["concept", "wording", "seed"]).any()
+    assert len(list(Path(settings["output"], "chunks").iterdir())) == 2
+
+
+def test_noise_is_shared_across_wordings_and_runs(settings):
+    one = run_grid(Run(**settings | {"conditions": ["affirm"]}), progress=False)
+    two = run_grid(Run(**settings), progress=False)
+    both = one.merge(two, on=["concept", "wording", "seed"])
+    assert len(both) == len(one)
+    assert np.allclose(both.p_asked_x, both.p_asked_y, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"model": "pokcet"}, "did you mean pocket"),
+        ({"model": "nowhere/at/all"}, "there is no model folder"),
+        ({"concepts": ["<script>"]}, "cannot be used"),
+        ({"concepts": ["a\nb"]}, "cannot be used"),
+        ({"conditions": ["forget"]}, "unknown condition 'forget'"),
+        ({"seeds": 0}, "seeds is 0"),
+        ({"seeds": -4}, "seeds is -4"),
+        ({"steps": 0}, "steps is 0"),
+        ({"steps": -1}, "steps is -1"),
+        ({"guidance": -1.0}, "guidance is -1.0"),
+        ({"output": ""}, "output is ''"),
+    ],
+)
+def test_bad_parameters_are_refused_before_any_work(settings, change, line):
+    with pytest.raises(UserError, match=line):
+        Run(**settings | change)
+    assert not Path(settings["output"]).exists()
+
+
+def test_pocket_refuses_words_outside_its_world(settings):
+    with pytest.raises(UserError, match="unknown concept 'garbage truck'"):
+        Run(**settings | {"model": "pocket"})
+
+
+def test_unwritable_output(tmp_path, settings):
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "inside"):
+        with pytest.raises(UserError, match="cannot be written .* give one that can"):
+            Run(**settings | {"output": str(folder)})
+    with pytest.raises(UserError, match="give the path of a folder"):
+        check_writable(None)
+
+
+def test_parquet_is_replaced_as_a_whole(tmp_path):
+    path = write_parquet(pd.DataFrame({"a": [1]}), tmp_path / "t.parquet")
+    with pytest.raises(Exception, match="Conversion failed|Could not convert"):
+        write_parquet(pd.DataFrame({"a": [1, object()]}), path)
+    assert pd.read_parquet(path).a.tolist() == [1]
+    assert [p.name for p in tmp_path.iterdir()] == ["t.parquet"]
+
+
+def test_the_code_that_decides_a_chunk_exists():
+    folder = Path(run_module.__file__).parent
+    assert all((folder / name).is_file() for name in run_module.CODE)

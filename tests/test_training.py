@@ -1,0 +1,169 @@
+"""Training resumes to the same bits; the toy recipe makes models that plain diffusers loads."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from torch import nn
+
+from whitebear.errors import UserError
+from whitebear.pocket import detector, loop, vae
+from whitebear.pocket.loop import Trainer, learning_rate, load_checkpoint
+from whitebear.pocket.recipe import TOY, StageRecipe
+from whitebear.pocket.train import PocketTraining, train
+
+STEPS = StageRecipe(steps=60, batch=4, lr=1e-2, warmup=5)
+
+
+class Toy(nn.Module):
+    """A model with a buffer that training changes (batch norm), like the detector's."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Linear(8, 1))
+
+
+def trainer(folder: Path, slow: float = 0) -> Trainer:
+    torch.manual_seed(0)
+    model = Toy()
+
+    def loss(generator):
+        time.sleep(slow)
+        x = torch.randn(4, 3, generator=generator)
+        return (model.layers(x).float() - x.sum(1, keepdim=True)).square().mean()
+
+    return Trainer("toy", model, lambda: loss, STEPS, folder, 1, torch.device("cpu"))
+
+
+def run_until_killed(folder: str) -> None:
+    """Body of the child process in the kill test."""
+    loop.CHECKPOINT_SECONDS = 0
+    trainer(Path(folder), slow=0.02).run()
+
+
+def same(a: nn.Module, b: nn.Module) -> bool:
+    x, y = a.state_dict(), b.state_dict()
+    return x.keys() == y.keys() and all(torch.equal(x[k], y[k]) for k in x)
+
+
+def test_killed_run_resumes_to_the_same_weights(tmp_path):
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "killed").mkdir()
+    whole = trainer(tmp_path / "whole").run()
+    code = f"import test_training as t; t.run_until_killed({str(tmp_path / 'killed')!r})"
+    path = os.pathsep.join(
+        [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    )
+    child = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": path})
+    checkpoint = tmp_path / "killed" / "toy.safetensors"
+    while not (checkpoint.exists() and load_checkpoint(checkpoint)[1]["step"] >= 7):
+        assert child.poll() is None, "the child ended before it could be killed"
+        time.sleep(0.01)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    step = load_checkpoint(checkpoint)[1]["step"]
+    assert 7 <= step < STEPS.steps
+    assert same(whole, trainer(tmp_path / "killed").run())
+
+
+def test_finished_stage_is_loaded_not_trained_again(tmp_path):
+    first = trainer(tmp_path).run()
+    again = trainer(tmp_path)
+    again.step = None  # would raise if it were called
+    assert same(first, again.run())
+
+
+def test_learning_rate_warms_up_and_decays():
+    rates = [learning_rate(step, STEPS) for step in range(STEPS.steps)]
+    assert np.argmax(rates) in (4, 5) and rates[0] == pytest.approx(STEPS.lr / 5)
+    assert rates[-1] < 0.02 * STEPS.lr
+
+
+@pytest.fixture(scope="module")
+def toy_models(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("models")
+    train("toy", 0, None, tmp_path_factory.mktemp("run"), out)
+    return out
+
+
+def test_toy_models_load_with_plain_diffusers_and_draw(toy_models):
+    pipe = StableDiffusionPipeline.from_pretrained(toy_models / "pocket")
+    assert pipe.unet.dtype == pipe.text_encoder.dtype == torch.float32
+    pipe.set_progress_bar_config(disable=True)
+    images = pipe(["a bear", "no bear"], num_inference_steps=2, output_type="np").images
+    assert images.shape == (2, 64, 64, 3) and np.isfinite(images).all()
+
+
+def test_only_safetensors_are_written(toy_models):
+    suffixes = {path.suffix for path in toy_models.rglob("*") if path.is_file()}
+    assert suffixes == {".json", ".safetensors"}
+
+
+def test_tokenizer_knows_the_captions_and_any_text(toy_models):
+    pipe = StableDiffusionPipeline.from_pretrained(toy_models / "pocket")
+    assert pipe.tokenizer.tokenize("A bear") == ["a</w>", *pipe.tokenizer.tokenize("bear")]
+    ids = pipe.tokenizer("zebra Ärger 🙂", padding="max_length").input_ids
+    assert (
+        len(ids) == 77 and max(ids) < len(pipe.tokenizer) and ids[-1] == pipe.tokenizer.eos_token_id
+    )
+    assert "zebra" in pipe.tokenizer.decode(ids)
+
+
+def test_standardised_latents_decode_to_the_same_picture():
+    torch.manual_seed(0)
+    model = vae.build_vae(TOY).eval()
+    images = torch.randint(0, 255, (8, 3, 64, 64), dtype=torch.uint8)
+    device = torch.device("cpu")
+    before = vae.rebuild(model, images, device)
+    vae.standardise_latents(model, images, device)
+    after = vae.rebuild(model, images, device)
+    assert (before.int() - after.int()).abs().max() <= 1
+    latents = vae.encode_all(model, images, device)[:, 0].float()
+    assert latents.mean((0, 2, 3)).abs().max() < 0.01
+    assert (latents.std((0, 2, 3)) - 1).abs().max() < 0.01
+
+
+def test_platt_scaling_recovers_a_known_distortion():
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=20_000)
+    truth = rng.random(20_000) < 1 / (1 + np.exp(-(2 * z - 1)))
+    a, b = detector.platt(z, truth)
+    assert a == pytest.approx(2, abs=0.1) and b == pytest.approx(-1, abs=0.1)
+
+
+def test_threshold_has_the_best_balanced_accuracy():
+    p, truth = np.array([0.1, 0.2, 0.6, 0.8]), np.array([False, False, True, True])
+    assert 0.2 < detector.best_threshold(p, truth) <= 0.6
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        (dict(size="huge"), "unknown size"),
+        (dict(r=1.5), "between 0 and 1"),
+        (dict(stage="x"), "unknown stage"),
+    ],
+)
+def test_bad_arguments_are_refused(tmp_path, wrong, message):
+    arguments = dict(
+        size="toy", seed=0, r=None, run=tmp_path / "run", out=tmp_path / "out", stage=None
+    )
+    with pytest.raises(UserError, match=message):
+        train(**arguments | wrong)
+    assert not list(tmp_path.iterdir())
+
+
+def test_folder_of_another_run_is_refused(tmp_path):
+    device = torch.device("cpu")
+    PocketTraining(TOY, 0, tmp_path, device)
+    PocketTraining(replace(TOY, vae=replace(TOY.vae, steps=9)), 0, tmp_path, device)
+    with pytest.raises(UserError, match="other r, seed; choose another"):
+        PocketTraining(replace(TOY, r=0.5), 1, tmp_path, device)
