@@ -9,6 +9,7 @@ from torch.nn.functional import mse_loss
 from transformers import CLIPTextModel
 
 from whitebear.pocket.clip import draw_batch
+from whitebear.pocket.loop import mixed_precision
 from whitebear.pocket.recipe import Recipe
 
 
@@ -32,9 +33,7 @@ def build_denoiser(recipe: Recipe) -> UNet2DConditionModel:
 def build_scheduler() -> DDIMScheduler:
     """The sampler that ships with the model."""
     return DDIMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
+        beta_schedule="squaredcos_cap_v2",  # Nichol & Dhariwal 2021; small latents drown early
         prediction_type="v_prediction",
         rescale_betas_zero_snr=True,
         timestep_spacing="trailing",
@@ -49,7 +48,7 @@ def encode_text(text: CLIPTextModel, ids: torch.Tensor, device, batch: int = 256
     """Last hidden states of token ids (..., 77), float16 (..., 77, width) on `device`."""
     rows = []
     for block in ids.reshape(-1, ids.shape[-1]).split(batch):
-        with torch.autocast(device.type, dtype=torch.bfloat16):
+        with mixed_precision(device):
             rows.append(text(block.to(device).long()).last_hidden_state.half())
     return torch.cat(rows).reshape(*ids.shape, -1)
 

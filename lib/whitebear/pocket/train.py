@@ -1,7 +1,8 @@
 """Train the pocket models: `python -m whitebear.pocket.train` (see --help).
 
 Stages run in order: scenes and captions, VAE, CLIP, detector, denoiser, export. Interrupt it
-whenever you like; the same command goes on from the last checkpoint.
+whenever you like; the same command goes on from the last checkpoint. With --base, one stage of
+finished models is trained further and the others are taken over.
 """
 
 import argparse
@@ -19,12 +20,14 @@ from torch import nn
 from transformers import CLIPImageProcessor, CLIPTokenizer, ResNetForImageClassification
 
 from whitebear.errors import UserError, exit_on_user_error
+from whitebear.models import fingerprint, load_pipeline
 from whitebear.paths import MODELS
 from whitebear.pocket import clip, denoiser, detector, vae
 from whitebear.pocket.dataset import SceneSet, draw_scenes
 from whitebear.pocket.loop import Trainer, load_checkpoint, save_checkpoint, stable_seed
 from whitebear.pocket.recipe import RECIPES, Recipe
 from whitebear.pocket.world import load_world
+from whitebear.scoring import Detector
 
 
 class PocketTraining:
@@ -32,10 +35,15 @@ class PocketTraining:
 
     `encoder`, `vae`, `clip`, `detector` and `unet` are trained when first asked for (or loaded,
     where their checkpoint is complete), so a stage pulls in exactly what it builds on.
+
+    base: a folder of finished models. Then only `stage` is trained, from its weights there, and
+    everything else is what the folder holds.
     """
 
-    def __init__(self, recipe: Recipe, seed: int, folder: Path, device: torch.device):
+    def __init__(self, recipe: Recipe, seed: int, folder: Path, device: torch.device,
+                 base: Path | None = None, stage: str | None = None):  # fmt: skip
         self.recipe, self.seed, self.folder, self.device = recipe, seed, folder, device
+        self.base, self.stage = base, stage
         self.world = load_world()
         self.seconds: dict[str, float] = {}
         folder.mkdir(parents=True, exist_ok=True)
@@ -44,6 +52,8 @@ class PocketTraining:
     def claim_folder(self) -> None:
         """Refuse a folder that holds a run of another recipe or seed (more steps are no other)."""
         ours = {"seed": self.seed, **asdict(self.recipe)}
+        if self.base:
+            ours |= {"base": fingerprint(self.base), "stage": self.stage}
         ours = {k: v for k, v in json.loads(json.dumps(ours)).items() if not isinstance(v, dict)}
         path = self.folder / "run.json"
         if not path.exists():
@@ -53,6 +63,15 @@ class PocketTraining:
             raise UserError(
                 f"{self.folder} holds a run with other {', '.join(other)}; choose another --run"
             )
+
+    def takes_over(self, stage: str) -> bool:
+        """Whether a stage's model comes finished from `base`."""
+        return self.base is not None and stage != self.stage
+
+    @cached_property
+    def finished(self) -> StableDiffusionPipeline:
+        """The pocket model in `base`."""
+        return load_pipeline(str(self.base / "pocket"), self.device)
 
     def scenes(self, split: str, n: int) -> SceneSet:
         """The scenes of a split, drawn on first use; on a GPU they live there."""
@@ -70,6 +89,8 @@ class PocketTraining:
 
     @cached_property
     def tokenizer(self) -> CLIPTokenizer:
+        if self.base:
+            return self.finished.tokenizer
         folder = self.folder / "tokenizer"
         if not (folder / "tokenizer.json").exists():
             sample = [texts[0] for texts in self.train_set.captions[:20_000]]
@@ -97,6 +118,8 @@ class PocketTraining:
     @cached_property
     def encoder(self) -> AutoencoderKL:
         """The whole autoencoder after its first phase, with standardised latents."""
+        if self.base:
+            return self.finished.vae
         images, weight = self.train_set.images, self.recipe.kl_weight
         build = lambda: vae.build_vae(self.recipe)  # noqa: E731
         model = self.fit("vae", build, lambda m, b: vae.VaeLoss(m, images, b, weight))
@@ -115,6 +138,8 @@ class PocketTraining:
     @cached_property
     def vae(self) -> AutoencoderKL:
         """The autoencoder after its second phase, in which only the decoder learns."""
+        if self.takes_over("vae"):
+            return self.finished.vae
         images, latents, model = self.train_set.images, self.latents, self.encoder
         model.decoder.requires_grad_(True)
         model.post_quant_conv.requires_grad_(True)
@@ -129,6 +154,14 @@ class PocketTraining:
         loss = lambda m, b: clip.ClipLoss(m, scenes.images, scenes.labels, self.ids, b)  # noqa: E731
         return self.fit("clip", build, loss)
 
+    @cached_property
+    def towers(self) -> tuple[nn.Module, nn.Module]:
+        """Text encoder and image encoder."""
+        if self.base:
+            return self.finished.text_encoder, self.finished.image_encoder
+        self.clip.vision.config.logit_scale = round(self.clip.log_scale.exp().item(), 4)
+        return self.clip.text, self.clip.vision
+
     def detector_loss(self, model: nn.Module, batch: int) -> nn.Module:
         scenes, n = self.train_set, self.recipe.reconstructions
         noise = detector.LATENT_NOISE
@@ -137,25 +170,45 @@ class PocketTraining:
 
     @cached_property
     def detector(self) -> ResNetForImageClassification:
-        build = lambda: detector.build_detector(self.recipe, self.world.names)  # noqa: E731
+        if self.base:
+            start = Detector.load(self.base / "detector").model
+        if self.takes_over("detector"):
+            return start
+
+        def build():
+            return start if self.base else detector.build_detector(self.recipe, self.world.names)
+
         model = self.fit("detector", build, self.detector_loss)
         held_out = self.scenes("calibration", max(100, self.recipe.scenes // 8))
         images = torch.cat([held_out.images, vae.rebuild(self.vae, held_out.images, self.device)])
         detector.calibrate(model, images, held_out.labels.repeat(2, 1), self.device)
         return model
 
+    @cached_property
+    def states(self) -> dict[str, torch.Tensor]:
+        """Text states of the denoiser's captions (N, K, 77, D) and of the empty prompt (77, D)."""
+        path = self.folder / "states.safetensors"
+        if not path.exists():
+            few, text = self.ids[:, : self.recipe.denoiser_captions], self.towers[0]
+            empty = clip.encode_captions(self.tokenizer, [[""]])[0, 0]
+            ids = {"captions": few, "empty": empty}
+            states = {name: denoiser.encode_text(text, x, self.device) for name, x in ids.items()}
+            save_checkpoint(path, states, {})
+        return {name: x.to(self.device) for name, x in load_checkpoint(path)[0].items()}
+
     def denoiser_loss(self, model: nn.Module, batch: int) -> nn.Module:
-        text, few = self.clip.text, self.ids[:, : self.recipe.denoiser_captions]
-        states = denoiser.encode_text(text, few, self.device)
-        empty = clip.encode_captions(self.tokenizer, [[""]])[0, 0]
-        empty = denoiser.encode_text(text, empty, self.device)
-        dropout = self.recipe.caption_dropout
-        return denoiser.DenoiserLoss(model, self.latents, states, empty, batch, dropout)
+        states, dropout = self.states, self.recipe.caption_dropout
+        return denoiser.DenoiserLoss(
+            model, self.latents, states["captions"], states["empty"], batch, dropout
+        )
 
     @cached_property
     def unet(self) -> UNet2DConditionModel:
+        if self.takes_over("unet"):
+            return self.finished.unet
+
         def build():
-            unet = denoiser.build_denoiser(self.recipe)
+            unet = self.finished.unet if self.base else denoiser.build_denoiser(self.recipe)
             if self.device.type == "cpu":
                 unet.set_attn_processor(AttnProcessor())  # faster than SDPA in the backward pass
             return unet
@@ -168,21 +221,34 @@ class PocketTraining:
             size={"height": 64, "width": 64}, crop_size=64, do_center_crop=False,
             image_mean=[0.5] * 3, image_std=[0.5] * 3,
         )  # fmt: skip
-        self.clip.vision.config.logit_scale = round(self.clip.log_scale.exp().item(), 4)
-        for module in (self.vae, self.clip, self.unet, self.detector):
+        text_encoder, image_encoder = self.towers
+        for module in (self.vae, text_encoder, image_encoder, self.unet, self.detector):
             module.cpu().half()
         pipe = StableDiffusionPipeline(
-            vae=self.vae, text_encoder=self.clip.text, tokenizer=self.tokenizer, unet=self.unet,
+            vae=self.vae, text_encoder=text_encoder, tokenizer=self.tokenizer, unet=self.unet,
             scheduler=denoiser.build_scheduler(), safety_checker=None, feature_extractor=processor,
-            image_encoder=self.clip.vision, requires_safety_checker=False,
+            image_encoder=image_encoder, requires_safety_checker=False,
         )  # fmt: skip
         pipe.save_pretrained(out / "pocket", safe_serialization=True)
         self.detector.save_pretrained(out / "detector")
         for path in (out / "pocket/text_encoder", out / "pocket/image_encoder", out / "detector"):
             run_in_float32(path / "config.json")
-        about = {"recipe": asdict(self.recipe), "seed": self.seed, "seconds": self.seconds,
-                 "hardware": hardware(self.device), "torch": torch.__version__}  # fmt: skip
-        (out / "pocket" / "training.json").write_text(json.dumps(about, indent=2) + "\n")
+        path = out / "pocket" / "training.json"
+        path.write_text(json.dumps(self.record(), indent=2) + "\n", encoding="utf-8")
+
+    def record(self) -> dict:
+        """What was trained, how, for how long and on what; a continued model keeps its history."""
+        machine = {"hardware": hardware(self.device), "torch": torch.__version__}
+        if not self.base:
+            return {"recipe": asdict(self.recipe), "seed": self.seed, "seconds": self.seconds,
+                    **machine, "continued": []}  # fmt: skip
+        record = json.loads((self.base / "pocket" / "training.json").read_text(encoding="utf-8"))
+        record["continued"] += [
+            {"stage": name, **asdict(getattr(self.recipe, name)), "r": self.recipe.r,
+             "seed": self.seed, "seconds": seconds, **machine}
+            for name, seconds in self.seconds.items()
+        ]  # fmt: skip
+        return record
 
 
 def run_in_float32(config: Path) -> None:
@@ -208,12 +274,21 @@ def hardware(device: torch.device) -> str:
 
 
 STAGES = ("encoder", "clip", "vae", "detector", "unet")
+LAST_STAGES = ("vae", "detector", "unet")  # nothing that stays would have to be trained again
 
 
 def train(
-    size: str, seed: int, r: float | None, run: Path, out: Path, stage: str | None = None
+    size: str,
+    seed: int,
+    r: float | None,
+    run: Path,
+    out: Path,
+    stage: str | None = None,
+    base: Path | None = None,
 ) -> str:
     """Run every stage and export the models into `out`, or run one stage with what it needs.
+
+    With the finished models of a folder `base`, train one stage of them further and export.
 
     Independent stages (encoder and clip, then vae and unet) may run side by side in one `run`
     folder once its scenes are drawn. Returns a line that says what was done.
@@ -224,13 +299,18 @@ def train(
         raise UserError(f"r is {r}; it is a share of captions, so between 0 and 1")
     if stage not in (None, *STAGES):
         raise UserError(f"unknown stage {stage!r}; use one of {', '.join(STAGES)}, or none for all")
+    if base and stage not in LAST_STAGES:
+        raise UserError(
+            f"with --base, --stage is one of {', '.join(LAST_STAGES)}; a change of any other stage"
+            " would spoil those that build on it"
+        )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     recipe = RECIPES[size] if r is None else replace(RECIPES[size], r=r)
-    training = PocketTraining(recipe, seed, run, device)
+    training = PocketTraining(recipe, seed, run, device, base, stage)
     for name in (stage,) if stage else STAGES:
         getattr(training, name)
-    if stage:
+    if stage and not base:
         return f"{stage} is trained; its checkpoint is in {run}"
     training.export(out)
     return f"models written to {out}"
@@ -245,10 +325,12 @@ def main() -> None:
     parser.add_argument("--run", type=Path, help="checkpoints and logs (default: in your cache)")
     parser.add_argument("--out", type=Path, default=MODELS, help="where pocket/ and detector/ go")
     parser.add_argument("--stage", help="only this one: " + ", ".join(STAGES))
+    parser.add_argument("--base", type=Path, help="finished models to go on from, with --stage")
     args = parser.parse_args()
     name = f"{args.size}-seed{args.seed}" + ("" if args.r is None else f"-r{args.r:g}")
+    name += f"-{args.stage}-from-{args.base.resolve().name}" if args.base else ""
     run = args.run or cache_folder() / name
-    print(train(args.size, args.seed, args.r, run, args.out, args.stage))
+    print(train(args.size, args.seed, args.r, run, args.out, args.stage, args.base))
 
 
 if __name__ == "__main__":
