@@ -1,5 +1,6 @@
 """Training resumes to the same bits; the toy recipe makes models that plain diffusers loads."""
 
+import json
 import os
 import signal
 import subprocess
@@ -87,6 +88,22 @@ def test_learning_rate_warms_up_and_decays():
     assert rates[-1] < 0.02 * STEPS.lr
 
 
+def weights(folder: Path) -> dict[str, bytes]:
+    return {p.parent.name: p.read_bytes() for p in folder.rglob("*.safetensors")}
+
+
+@pytest.mark.parametrize("stage, part", [("unet", "unet"), ("vae", "vae")])
+def test_one_stage_of_finished_models_is_trained_further(toy_models, tmp_path, stage, part):
+    before, out = weights(toy_models), tmp_path / "out"
+    for run in ("first", "second"):
+        train("toy", 1, None, tmp_path / run, out / run, stage=stage, base=toy_models)
+    after = weights(out / "first")
+    assert {name for name in before if before[name] != after[name]} == {part}
+    assert after == weights(out / "second")
+    (told,) = json.loads((out / "first/pocket/training.json").read_text())["continued"]
+    assert told["steps"] == 4 and told["seed"] == 1 and told["hardware"]
+
+
 @pytest.fixture(scope="module")
 def toy_models(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("models")
@@ -150,6 +167,8 @@ def test_threshold_has_the_best_balanced_accuracy():
         (dict(size="huge"), "unknown size"),
         (dict(r=1.5), "between 0 and 1"),
         (dict(stage="x"), "unknown stage"),
+        (dict(base=Path("models"), stage="clip"), "with --base, --stage is one of vae"),
+        (dict(base=Path("nowhere"), stage="unet"), "nowhere is no folder of models"),
     ],
 )
 def test_bad_arguments_are_refused(tmp_path, wrong, message):

@@ -9,7 +9,7 @@ import pytest
 from whitebear.errors import UserError
 from whitebear.paths import WORLD
 from whitebear.pocket import svg
-from whitebear.pocket.world import SIZE, Scene, Thing, load_world
+from whitebear.pocket.world import CELL, SIZE, SIZES, TILTS, Scene, Thing, load_world
 
 
 @pytest.fixture(scope="module")
@@ -90,11 +90,17 @@ def test_sampled_scenes(world):
     assert np.allclose(shares, (0.15, 0.45, 0.40), atol=0.06)
     for scene in scenes:
         for t in scene.things:
-            assert abs(t.tilt) <= 12 and t.size / 2 - 1 <= t.y <= SIZE - t.size / 2 + 1
+            assert t.size in SIZES and t.tilt in TILTS
+            assert t.size / 2 <= t.y <= SIZE - t.size / 2 and (t.y - t.size / 2) % CELL == 0
+            assert t.size / 2 <= t.x <= SIZE - t.size / 2 and (t.x - t.size / 2) % CELL == 0
         if len(scene.things) == 2:
             left, right = scene.things
             assert left.object != right.object
-            assert right.x - left.x >= (left.size + right.size) / 2 - 5
+            assert right.x - left.x >= (left.size + right.size) / 2
+    drawn = [t for s in scenes for t in s.things]
+    assert {t.size for t in drawn} == set(SIZES) and {t.tilt for t in drawn} == set(TILTS)
+    assert {t.mirror for t in drawn} == {True, False}
+    assert len({(t.x, t.y) for t in drawn if t.size == 32}) == 25
     assert {b for s in scenes for b in (s.background, s.style)} == set(
         world.backgrounds + world.styles
     )

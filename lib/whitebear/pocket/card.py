@@ -73,6 +73,15 @@ def stage(recipe: dict) -> str:
     return f"{recipe['steps']:,} steps of {recipe['batch']} at learning rate {recipe['lr']:g}"
 
 
+def later(continued: list[dict]) -> str:
+    """'unet 9,000 steps of 32 at learning rate 0.001 (50 min on 2 CPU threads)', or 'nothing'."""
+    runs = [
+        f"{run['stage']}, {stage(run)}, {run['seconds'] / 60:.0f} min on {run['hardware']}"
+        for run in continued
+    ]
+    return "; ".join(runs) or "nothing"
+
+
 def write_cards(models: Path, out: Path) -> None:
     """Fill the templates of data/models/cards from the records in `models`/pocket.
 
@@ -88,6 +97,7 @@ def write_cards(models: Path, out: Path) -> None:
         "seconds": seconds,
         "recipe": recipe,
         "stage": {name: stage(value) for name, value in recipe.items() if isinstance(value, dict)},
+        "continued": later(about["continued"]),
         "about": about,
         "rows": rows,
         "pocket_table": markdown(table[~of_detector]),

@@ -170,14 +170,11 @@ class PocketTraining:
 
     @cached_property
     def detector(self) -> ResNetForImageClassification:
+        build = lambda: detector.build_detector(self.recipe, self.world.names)  # noqa: E731
         if self.base:
-            start = Detector.load(self.base / "detector").model
+            build = lambda: Detector.load(self.base / "detector").model  # noqa: E731
         if self.takes_over("detector"):
-            return start
-
-        def build():
-            return start if self.base else detector.build_detector(self.recipe, self.world.names)
-
+            return build()
         model = self.fit("detector", build, self.detector_loss)
         held_out = self.scenes("calibration", max(100, self.recipe.scenes // 8))
         images = torch.cat([held_out.images, vae.rebuild(self.vae, held_out.images, self.device)])
@@ -241,7 +238,7 @@ class PocketTraining:
         machine = {"hardware": hardware(self.device), "torch": torch.__version__}
         if not self.base:
             return {"recipe": asdict(self.recipe), "seed": self.seed, "seconds": self.seconds,
-                    **machine, "continued": []}  # fmt: skip
+                    **machine, "continued": [], "note": ""}  # fmt: skip
         record = json.loads((self.base / "pocket" / "training.json").read_text(encoding="utf-8"))
         record["continued"] += [
             {"stage": name, **asdict(getattr(self.recipe, name)), "r": self.recipe.r,
@@ -304,6 +301,8 @@ def train(
             f"with --base, --stage is one of {', '.join(LAST_STAGES)}; a change of any other stage"
             " would spoil those that build on it"
         )
+    if base and not (base / "pocket").is_dir():
+        raise UserError(f"{base} is no folder of models; give one that holds pocket and detector")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     recipe = RECIPES[size] if r is None else replace(RECIPES[size], r=r)
