@@ -100,6 +100,8 @@ def test_one_stage_of_finished_models_is_trained_further(toy_models, tmp_path, s
     after = weights(out / "first")
     assert {name for name in before if before[name] != after[name]} == {part}
     assert after == weights(out / "second")
+    configs = [path.read_text() for path in (out / "first").rglob("*.json")]
+    assert not [text for text in configs if str(toy_models) in text]
     (told,) = json.loads((out / "first/pocket/training.json").read_text())["continued"]
     assert told["steps"] == 4 and told["seed"] == 1 and told["hardware"]
 

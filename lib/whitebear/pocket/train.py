@@ -228,8 +228,8 @@ class PocketTraining:
         )  # fmt: skip
         pipe.save_pretrained(out / "pocket", safe_serialization=True)
         self.detector.save_pretrained(out / "detector")
-        for path in (out / "pocket/text_encoder", out / "pocket/image_encoder", out / "detector"):
-            run_in_float32(path / "config.json")
+        for path in [*out.glob("pocket/*/config.json"), out / "detector" / "config.json"]:
+            tidy_config(path)
         path = out / "pocket" / "training.json"
         path.write_text(json.dumps(self.record(), indent=2) + "\n", encoding="utf-8")
 
@@ -248,13 +248,16 @@ class PocketTraining:
         return record
 
 
-def run_in_float32(config: Path) -> None:
+def tidy_config(config: Path) -> None:
     """Weights are stored in fp16 but meant to be computed with in fp32 where nobody says otherwise.
 
-    transformers takes the dtype of this file, and diffusers computes in fp32 by default.
+    transformers takes the dtype of this file, and diffusers computes in fp32 by default. Where
+    diffusers noted the folder that a part came from, that is no business of its next user.
     """
     values = json.loads(config.read_text())
-    values["dtype"] = "float32"
+    values.pop("_name_or_path", None)
+    if "dtype" in values:
+        values["dtype"] = "float32"
     config.write_text(json.dumps(values, indent=2) + "\n")
 
 
