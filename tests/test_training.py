@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -94,14 +95,20 @@ def weights(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("stage, part", [("unet", "unet"), ("vae", "vae")])
 def test_one_stage_of_finished_models_is_trained_further(toy_models, tmp_path, stage, part):
-    before, out = weights(toy_models), tmp_path / "out"
+    base = shutil.copytree(toy_models, tmp_path / "base")
+    schedule = Path("pocket", "scheduler", "scheduler_config.json")
+    other = (base / schedule).read_text().replace("squaredcos_cap_v2", "scaled_linear")
+    (base / schedule).write_text(other)  # as if the denoiser had been trained on another one
+    before, out = weights(base), tmp_path / "out"
     for run in ("first", "second"):
-        train("toy", 1, None, tmp_path / run, out / run, stage=stage, base=toy_models)
+        train("toy", 1, None, tmp_path / run, out / run, stage=stage, base=base)
     after = weights(out / "first")
+    sampled_by = json.loads((out / "first" / schedule).read_text())["beta_schedule"]
+    assert sampled_by == ("squaredcos_cap_v2" if stage == "unet" else "scaled_linear")
     assert {name for name in before if before[name] != after[name]} == {part}
     assert after == weights(out / "second")
     configs = [path.read_text() for path in (out / "first").rglob("*.json")]
-    assert not [text for text in configs if str(toy_models) in text]
+    assert not [text for text in configs if str(base) in text]
     (told,) = json.loads((out / "first/pocket/training.json").read_text())["continued"]
     assert told["steps"] == 4 and told["seed"] == 1 and told["hardware"]
 

@@ -74,7 +74,7 @@ def stage(recipe: dict) -> str:
 
 
 def later(continued: list[dict]) -> str:
-    """'unet 9,000 steps of 32 at learning rate 0.001 (50 min on 2 CPU threads)', or 'nothing'."""
+    """'denoiser, 9,000 steps of 32 at learning rate 0.001, 57 min on a CPU', or 'nothing'."""
     runs = [
         f"{run['stage']}, {stage(run)}, {run['seconds'] / 60:.0f} min on {run['hardware']}"
         for run in continued

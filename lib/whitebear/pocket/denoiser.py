@@ -33,7 +33,7 @@ def build_denoiser(recipe: Recipe) -> UNet2DConditionModel:
 def build_scheduler() -> DDIMScheduler:
     """The sampler that ships with the model."""
     return DDIMScheduler(
-        beta_schedule="squaredcos_cap_v2",  # Nichol & Dhariwal 2021; small latents drown early
+        beta_schedule="squaredcos_cap_v2",  # the cosine schedule of Nichol & Dhariwal 2021
         prediction_type="v_prediction",
         rescale_betas_zero_snr=True,
         timestep_spacing="trailing",

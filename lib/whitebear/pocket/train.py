@@ -219,11 +219,13 @@ class PocketTraining:
             image_mean=[0.5] * 3, image_std=[0.5] * 3,
         )  # fmt: skip
         text_encoder, image_encoder = self.towers
+        kept = self.takes_over("unet")  # a denoiser samples by the schedule that it was trained on
+        scheduler = self.finished.scheduler if kept else denoiser.build_scheduler()
         for module in (self.vae, text_encoder, image_encoder, self.unet, self.detector):
             module.cpu().half()
         pipe = StableDiffusionPipeline(
             vae=self.vae, text_encoder=text_encoder, tokenizer=self.tokenizer, unet=self.unet,
-            scheduler=denoiser.build_scheduler(), safety_checker=None, feature_extractor=processor,
+            scheduler=scheduler, safety_checker=None, feature_extractor=processor,
             image_encoder=image_encoder, requires_safety_checker=False,
         )  # fmt: skip
         pipe.save_pretrained(out / "pocket", safe_serialization=True)
