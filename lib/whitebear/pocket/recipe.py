@@ -52,7 +52,7 @@ FULL = Recipe(
     decoder=StageRecipe(steps=4_000, batch=32, lr=1e-3),
     clip=StageRecipe(steps=1_000, batch=256, lr=1e-3, ema=0.995),
     detector=StageRecipe(steps=2_000, batch=128, lr=2e-3, ema=0.998),
-    denoiser=StageRecipe(steps=9_000, batch=32, lr=1e-3),
+    denoiser=StageRecipe(steps=9_500, batch=32, lr=1e-3),
     vae_channels=(16, 32, 64, 96),
     latent_channels=16,
     text_width=128,

@@ -29,12 +29,12 @@ NAME = re.compile(r"[a-z][a-z0-9-]*")
 PHRASE = re.compile(r"[a-z][a-z0-9 -]*")
 COLOUR = re.compile(r"#[0-9a-f]{6}")
 STYLES = {"cartoon": svg.paint_cartoon, "pencil": svg.paint_pencil, "pixel": svg.paint_pixel}
-THINGS_P = (0.15, 0.45, 0.40)  # how often a scene holds no, one or two things
+THINGS_P = (0.10, 0.45, 0.45)  # how often a scene holds no, one or two things
 # Places and sizes keep to the cells of the autoencoder: a denoiser of a few million parameters then
 # learns a shape once and moves it, instead of learning it anew for every fraction of a cell.
 CELL = 8
-SIZES = (32, 40, 48)  # of a thing alone; a pair shares the frame, so both have the smallest
-TILTS = (-10, 0, 10)
+SIZES = (32, 48)  # of a thing alone; a pair shares the frame, so both have the smallest
+TILTS = (-5, 5)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,251 @@
+"""Attention to chosen words over steps and layers, reduced on the device while the image is made.
+
+with capture_attention(pipe, tokens=["bear"]) as cap:
+    images = pipe("a picture of a bear").images
+ds = cap.dataset()    # mass (sample, step, layer, token), map (..., y, x)
+
+mass(token) = mean over image queries of P[query, token], P the softmax that makes the image; never
+renormalised. In cross-attention P sums to 1 over the text keys, in joint attention over text and
+image.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import diffusers
+import numpy as np
+import torch
+import xarray as xr
+from diffusers import DiffusionPipeline
+from torch.nn.functional import adaptive_avg_pool2d
+
+from whitebear.errors import UserError
+from whitebear.hooks.families import layer_grid, place_of
+from whitebear.hooks.intercept import Attention, Listener, Run
+from whitebear.hooks.kernels import add_mask, row_blocks, scores
+from whitebear.hooks.words import ROLES, TEXT, selection
+
+REDUCTIONS = ("mass", "map", "entropy")
+
+
+class AttentionCapture(Listener):
+    """What `capture_attention` gives; `dataset()` after the block, `estimate()` before."""
+
+    def __init__(self, pipe, tokens, reduce, grid, heads, roles, **where):
+        super().__init__(pipe, **where)
+        self.words = check_tokens(tokens, self.prompts)
+        self.roles = check_names(roles, (*ROLES, TEXT), "roles")
+        self.reduce = check_names([reduce] if isinstance(reduce, str) else reduce, REDUCTIONS,
+                                  "reduce")  # fmt: skip
+        if heads not in ("mean", "all"):
+            raise UserError(f'heads is {heads!r}; use "mean" or "all"')
+        if type(grid) is not int or grid < 1:
+            raise UserError(f"grid is {grid!r}; give a whole number of cells a side, at least 1")
+        self.labels = [*self.words, *(f"<{role}>" for role in self.roles)]
+        if not self.labels and set(self.reduce) != {"entropy"}:
+            raise UserError("there is nothing to look at; name tokens or roles")
+        self.grid, self.heads = grid, heads
+        self.needs_lse = bool({"mass", "map"} & set(self.reduce))
+        self.kept: list[dict[str, dict[str, list[torch.Tensor]]]] = []  # run -> variable -> layer
+        self.about: list[dict] = []
+
+    def begin(self, run: Run) -> None:
+        segments, first = self.segments(run), sum(a["samples"] for a in self.about)
+        texts = segments[0].texts
+        words = {k: [v] * run.rows if isinstance(v, str) else v[first : first + run.rows]
+                 for k, v in self.words.items()}  # fmt: skip
+        chosen = selection(segments, words, self.roles, run.n_text)
+        self.keys = chosen.any(0).any(-1).nonzero().flatten()  # text keys that anyone asked for
+        device = run.states.device
+        self.chosen = chosen[:, self.keys].to(device)  # (rows, keys, labels)
+        self.keys = self.keys.to(device)
+        self.kept.append({name: {path: [] for path in self.layers} for name in self.reduce})
+        self.about.append(
+            {"samples": run.rows, "prompts": texts, "times": run.timesteps, "sigmas": run.sigmas,
+             "first": run.first, "grid": run.grid, "queries": {}, "heads": {}}
+        )  # fmt: skip
+
+    def observe(self, path: str, attention: Attention, run: Run) -> None:
+        """Reduce one layer of one denoiser call to what is kept of it."""
+        args, rows = attention.arguments, run.slice_of(self.branch)
+        query = args["query"][rows][..., attention.image, :]
+        self.about[-1]["queries"][path] = query.shape[-2]
+        self.about[-1]["heads"][path] = query.shape[1]
+        key, mask = args["key"][rows][..., attention.text, :], args.get("attn_mask")
+        if mask is not None:
+            mask = mask.expand(args["query"].shape[0], *mask.shape[1:])[rows]
+            queries = attention.image if mask.shape[-2] > 1 else slice(None)
+            mask = mask[..., queries, attention.text]
+        lse = None if attention.lse is None else attention.lse[rows][..., attention.image]
+        size = layer_grid(query.shape[-2], run.grid)
+        per_row = 4 * query.shape[1] * query.shape[-2] * key.shape[-2]
+        found = [
+            self.summarise(query[b], key[b], part(mask, b), part(lse, b), attention.scale,
+                           self.chosen[b], size)
+            for b in row_blocks(run.rows, per_row)
+        ]  # fmt: skip
+        for name, values in self.kept[-1].items():
+            values[path].append(torch.cat([f[name] for f in found]))
+
+    def summarise(self, query, key, mask, lse, scale, chosen, size) -> dict[str, torch.Tensor]:
+        """mass (B[, H], T), map (B[, H], T, y, x), entropy (B[, H]) of one block of samples."""
+        whole = not self.joint or "entropy" in self.reduce
+        if not whole:  # in joint attention lse holds the denominator: few keys are enough
+            key = key[..., self.keys, :]
+            mask = None if mask is None else mask[..., self.keys]
+        logits = scores(query, key, scale)
+        logits = logits if mask is None else add_mask(logits, mask)
+        p = logits.softmax(-1) if lse is None else (logits - lse[..., None]).exp()
+        out = {}
+        if "entropy" in self.reduce:
+            text = p if lse is None else logits.softmax(-1)
+            h = torch.special.entr(text).sum(-1).mean(-1)
+            out["entropy"] = h.mean(1) if self.heads == "mean" else h
+        if not self.needs_lse:
+            return out
+        p = p[..., self.keys] if whole else p
+        if self.heads == "mean":
+            p = p.mean(1, keepdim=True)
+        p = p @ chosen[:, None]  # (B, H or 1, N, T)
+        if "mass" in self.reduce:
+            out["mass"] = p.mean(2).squeeze(1) if self.heads == "mean" else p.mean(2)
+        if "map" in self.reduce:
+            image = p.transpose(2, 3).unflatten(-1, size)  # (B, H or 1, T, h, w)
+            pooled = adaptive_avg_pool2d(image.flatten(0, 1), self.grid).half()
+            pooled = pooled.unflatten(0, image.shape[:2])
+            out["map"] = pooled.squeeze(1) if self.heads == "mean" else pooled
+        return out
+
+    def estimate(self, samples: int, steps: int, heads: int = 1) -> str:
+        """The memory that a run will keep on the device, in words, before it is made.
+
+        heads: a layer's heads where heads="all" was asked for.
+        """
+        a_cell = {"mass": 4, "map": 2 * self.grid**2, "entropy": 4 / max(1, len(self.labels))}
+        size = sum(a_cell[name] for name in self.reduce) * len(self.labels)
+        steps = steps if self.steps is None else len([s for s in self.steps if s < steps])
+        total = size * len(self.layers) * samples * steps * (1 if self.heads == "mean" else heads)
+        return (
+            f"{total / 2**20:.2f} MiB for {samples} samples, {steps} steps, {len(self.layers)}"
+            f" layers and {len(self.labels)} tokens"
+        )
+
+    def dataset(self) -> xr.Dataset:
+        """Everything captured, with dims sample, step, layer[, head], token[, y, x].
+
+        Coordinates: prompt (sample); timestep and sigma (step); place, queries and heads (layer);
+        role (token); y, x, centres of the cells, 0 to 1 from the top left. `step` counts denoiser
+        calls: a second-order scheduler makes two a step, each with its own timestep.
+        Raises UserError where nothing was captured or runs of the block do not fit together.
+        """
+        if not self.expected:
+            raise UserError("nothing was captured; call the pipeline inside the block")
+        steps = {tuple(self._steps(i)) for i in range(len(self.kept))}
+        heads = set(self.about[0]["heads"].values())
+        if len(steps) > 1:
+            raise UserError("the runs of this block have different steps; use one block for each")
+        if self.heads == "all" and len(heads) > 1:
+            raise UserError(
+                f"layers have {sorted(heads)} heads; choose layers of one kind with layers=..."
+            )
+        data = xr.Dataset({name: self._variable(name) for name in self.reduce})
+        return data.assign_coords(self._coordinates()).assign_attrs(
+            pipeline=type(self.pipe).__name__, scheduler=type(self.pipe.scheduler).__name__,
+            branch=self.branch, heads=self.heads, joint=int(self.joint),
+            diffusers=diffusers.__version__, torch=torch.__version__,
+        )  # fmt: skip
+
+    def _steps(self, run: int) -> list[int]:
+        count = len(next(iter(next(iter(self.kept[run].values())).values())))
+        first = self.about[run]["first"]
+        every = range(first, len(self.about[run]["times"]))
+        return [s for s in every if self.steps is None or s in self.steps][:count]
+
+    def _variable(self, name: str) -> xr.DataArray:
+        runs = [
+            torch.stack([torch.stack(layer, 1) for layer in run[name].values()], 2)
+            for run in self.kept
+        ]  # each (sample, step, layer, ...)
+        dims = ["sample", "step", "layer"]
+        dims += ["head"] if self.heads == "all" else []
+        dims += {"mass": ["token"], "map": ["token", "y", "x"], "entropy": []}[name]
+        return xr.DataArray(torch.cat(runs).float().cpu().numpy(), dims=dims)
+
+    def _coordinates(self) -> dict:
+        about, steps = self.about[0], self._steps(0)
+        centres = (np.arange(self.grid) + 0.5) / self.grid
+        paths = list(self.layers)
+        roles = ["word"] * len(self.words) + list(self.roles)
+        coords = {
+            "prompt": ("sample", [text for a in self.about for text in a["prompts"]]),
+            "step": steps,
+            "timestep": ("step", about["times"].double().cpu().numpy()[steps]),
+            "sigma": ("step", about["sigmas"].numpy()[steps]),
+            "layer": paths,
+            "place": ("layer", [place_of(path, self.joint) for path in paths]),
+            "queries": ("layer", [about["queries"][path] for path in paths]),
+            "heads": ("layer", [about["heads"][path] for path in paths]),
+        }
+        if {"mass", "map"} & set(self.reduce):
+            coords |= {"token": self.labels, "role": ("token", roles)}
+        if "map" in self.reduce:
+            coords |= {"y": centres, "x": centres}
+        return coords
+
+
+def part(tensor: torch.Tensor | None, rows: slice) -> torch.Tensor | None:
+    """Some rows of a tensor that may not be there."""
+    return None if tensor is None else tensor[rows]
+
+
+def check_names(names: Sequence[str], valid: Sequence[str], what: str) -> list[str]:
+    """Names as a list, each one valid and once. UserError otherwise."""
+    names = list(names)
+    for name in names:
+        if name not in valid or names.count(name) > 1:
+            raise UserError(f"{what} holds {name!r}; use each of {', '.join(valid)} at most once")
+    return names
+
+
+def check_tokens(tokens, prompts: list[str] | None) -> dict[str, str | list[str]]:
+    """Labels and their words: one word for all prompts, or a list with one word a prompt."""
+    if isinstance(tokens, str):
+        raise UserError(f"tokens is {tokens!r}; give a list of words such as [{tokens!r}]")
+    words = dict(tokens) if isinstance(tokens, Mapping) else {word: word for word in tokens}
+    for label, word in words.items():
+        if isinstance(word, str):
+            continue
+        words[label] = list(word)
+        if prompts is None or len(words[label]) != len(prompts):
+            raise UserError(f"tokens[{label!r}] lists words; give prompts=[...] of the same length")
+    return words
+
+
+def capture_attention(
+    pipe: DiffusionPipeline,
+    tokens: Sequence[str] | Mapping[str, Sequence[str]] = (),
+    reduce: Sequence[str] = ("mass",),
+    grid: int = 16,
+    layers: str | list[str] = "*",
+    heads: str = "mean",
+    branch: str = "cond",
+    steps="all",
+    roles: Sequence[str] = ROLES,
+    prompts: Sequence[str] | None = None,
+) -> AttentionCapture:
+    """Capture attention to `tokens` in a with-block; see the module's docstring.
+
+    tokens: words or phrases (all occurrences, all their pieces, in every tokenizer), or label ->
+    one word a prompt. roles: of "bos", "eos", "pad", "other" (what is left) and "text" (all).
+    reduce: of "mass", "map" (grid x grid means over the image, float16) and "entropy" (nats, of
+    the distribution over text keys, in joint attention renormalised to them). layers: globs on
+    module paths. heads: "mean" or "all". branch: "cond" or "uncond". steps: "all" or numbers of
+    denoiser calls. prompts: one an image, in order; needed where they are encoded elsewhere.
+
+    Raises UserError for anything that cannot be seen (a compiled model, another attention
+    backend, a word that is not in the prompt), at the start where possible, at the latest when
+    the block ends: an incomplete capture is never handed out.
+    """
+    return AttentionCapture(
+        pipe, tokens, reduce, grid, heads, roles,
+        layers=layers, steps=steps, branch=branch, prompts=prompts,
+    )  # fmt: skip

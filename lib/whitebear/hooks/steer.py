@@ -1,0 +1,149 @@
+"""Change attention to words, or the words' states, while an image is made.
+
+Both go through the interception that captures: with steer_attention(...), capture_attention(...)
+the capture sees the attention that was steered.
+"""
+
+import torch
+from diffusers import DiffusionPipeline
+
+from whitebear.errors import UserError
+from whitebear.hooks.families import segment_lengths
+from whitebear.hooks.intercept import Attention, Listener, Run
+from whitebear.hooks.words import ROLES, positions, roles, selection, tokenise
+
+PATCHES = ("concept", "eos", "pad", "all")
+
+
+class Steering(Listener):
+    """What `steer_attention` gives."""
+
+    def __init__(self, pipe, weights, renormalize, **where):
+        super().__init__(pipe, **where)
+        if not weights:
+            raise UserError('weights is empty; give words and factors such as {"bear": 0.0}')
+        for word, w in weights.items():
+            if not isinstance(w, (int, float)) or not 0 <= w < float("inf"):
+                raise UserError(f"the weight of {word!r} is {w!r}; give a number of at least 0")
+        self.factors, self.renormalize = dict(weights), renormalize
+
+    def begin(self, run: Run) -> None:
+        words = {word: [word] * run.rows for word in self.factors}
+        hits = selection(self.segments(run), words, (), run.n_text)  # (rows, keys, words)
+        factor = torch.where(hits > 0, torch.tensor(list(self.factors.values())), 1.0).prod(-1)
+        self.weights = factor.to(run.states.device)
+
+    def edit(self, attention: Attention, run: Run) -> None:
+        args = attention.arguments
+        weights = args["value"].new_ones((len(args["value"]), args["key"].shape[-2]))
+        weights[run.slice_of(self.branch), attention.text] = self.weights.to(weights)
+        if not self.renormalize:
+            args["value"] = args["value"] * weights[:, None, :, None]
+            return
+        bias, mask = weights.log()[:, None, None], args.get("attn_mask")
+        if mask is not None and mask.dtype is torch.bool:
+            mask = torch.zeros_like(mask, dtype=bias.dtype).masked_fill(~mask, -torch.inf)
+        args["attn_mask"] = bias if mask is None else bias + mask
+
+
+def steer_attention(
+    pipe: DiffusionPipeline,
+    weights: dict[str, float],
+    renormalize: bool = False,
+    steps="all",
+    layers: str | list[str] = "*",
+    branch: str = "cond",
+    prompts=None,
+) -> Steering:
+    """Multiply attention to words by a factor (0: not looked at) in a with-block.
+
+    renormalize=False: P[query, word] becomes w P[query, word] and rows no longer sum to 1 (the
+    re-weighting of Prompt-to-Prompt, Hertz et al. 2022), by scaling the word's values.
+    renormalize=True: the softmax is taken with logits plus log w, so that the other keys share
+    what the word lost. In joint attention both act on every query, of image and of text.
+
+    Raises UserError as `capture_attention` does, and for negative weights.
+    """
+    return Steering(
+        pipe, weights, renormalize, layers=layers, steps=steps, branch=branch, prompts=prompts
+    )
+
+
+class Patching(Listener):
+    """What `patch_text` gives."""
+
+    def __init__(self, pipe, prompt, source_prompt, positions, concept, steps):
+        super().__init__(pipe, steps=steps)
+        if positions not in PATCHES:
+            raise UserError(f"positions is {positions!r}; use one of {', '.join(PATCHES)}")
+        if positions == "concept" and not concept:
+            raise UserError('positions="concept" needs the concept=... whose tokens are swapped')
+        self.prompts, self.source_prompt = None, source_prompt
+        self.prompt, self.which, self.concept = prompt, positions, concept
+        self.source = text_keys(pipe, source_prompt)  # (1, n_text, D)
+        self.layers, self.seen = {}, {}  # it swaps states, so no layer has to be met
+
+    def begin(self, run: Run) -> None:
+        """Match positions of the prompt with those of its source, stretch by stretch."""
+        self.to, self.take = [], []
+        for name, start, length in segment_lengths(self.pipe, run.n_text):
+            tokenizer = getattr(self.pipe, name)
+            both = tokenise(tokenizer, [self.prompt, self.source_prompt], start, length)
+            to, take = (self._positions(both, row) for row in (0, 1))
+            if self.which == "pad":  # padding ends together, wherever it begins
+                n = min(len(to), len(take))
+                to, take = to[len(to) - n :], take[len(take) - n :]
+            if len(to) != len(take):
+                raise UserError(
+                    f"{self.concept or self.which!r} has {len(to)} tokens in the prompt and"
+                    f" {len(take)} in the source prompt; they must be as many"
+                )
+            self.to += [start + i for i in to]
+            self.take += [start + i for i in take]
+        if self.which != "all" and not self.to:
+            raise UserError(f"neither prompt has {self.concept or self.which!r}; nothing to swap")
+
+    def _positions(self, both, row: int) -> list[int]:
+        if self.which == "all":
+            return list(range(both.ids.shape[1]))
+        if self.which == "concept":
+            return positions(both, row, self.concept)
+        return roles(both)[row, :, ROLES.index(self.which)].nonzero().flatten().tolist()
+
+    def edit_states(self, states: torch.Tensor, run: Run) -> torch.Tensor:
+        rows = torch.arange(len(states), device=states.device)[run.slice_of("cond")]
+        states = states.clone()
+        states[rows[:, None], self.to] = self.source[:, self.take].to(states)
+        return states
+
+
+def text_keys(pipe: DiffusionPipeline, prompt: str) -> torch.Tensor:
+    """The states (1, n_text, D) that a pipeline gives its denoiser for a prompt."""
+    with torch.no_grad():
+        if "prompt_3" in pipe.encode_prompt.__code__.co_varnames:
+            return pipe.encode_prompt(prompt, None, None, do_classifier_free_guidance=False)[0]
+        if "do_classifier_free_guidance" not in pipe.encode_prompt.__code__.co_varnames:
+            return pipe.encode_prompt(prompt, None)[0]
+        return pipe.encode_prompt(
+            prompt, device=pipe._execution_device, num_images_per_prompt=1,
+            do_classifier_free_guidance=False,
+        )[0]  # fmt: skip
+
+
+def patch_text(
+    pipe: DiffusionPipeline,
+    prompt: str,
+    source_prompt: str,
+    positions: str = "concept",
+    concept: str | None = None,
+    steps="all",
+) -> Patching:
+    """Draw `prompt` with text states of `source_prompt` at some positions, in a with-block.
+
+    positions: "concept" (the tokens of `concept`, in order), "eos", "pad" (aligned at the end) or
+    "all". Only the states that attention reads are swapped; pooled embeddings stay. The block is
+    to draw `prompt` alone.
+
+    Raises UserError where the two prompts have no such positions or not as many.
+    """
+    return Patching(pipe, prompt, source_prompt, positions, concept, steps)

@@ -1,0 +1,172 @@
+"""Small random pipelines of every family that the hooks know, and attention computed by the book."""
+
+import contextlib
+from collections import defaultdict
+
+import torch
+from diffusers import (
+    AutoencoderKL,
+    DPMSolverMultistepScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    FluxPipeline,
+    FluxTransformer2DModel,
+    PixArtAlphaPipeline,
+    PixArtTransformer2DModel,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from transformers import (
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    T5Config,
+    T5EncoderModel,
+    T5Tokenizer,
+)
+
+from conftest import WIDTH, text_config, tiny_pipeline, tiny_tokenizer
+
+
+def tiny_vae(channels=4, factor=8):
+    blocks = {8: (4, 4, 4, 8), 4: (4, 4, 8)}[factor]
+    return AutoencoderKL(
+        down_block_types=["DownEncoderBlock2D"] * len(blocks), sample_size=64,
+        up_block_types=["UpDecoderBlock2D"] * len(blocks), block_out_channels=blocks,
+        layers_per_block=1, latent_channels=channels, norm_num_groups=2, shift_factor=0.0,
+    )  # fmt: skip
+
+
+def t5_tokenizer():
+    letters = [(chr(i), -3.0) for i in range(33, 127)]
+    words = [(f"▁{w}", -1.0) for w in ("a", "bear", "picture", "of", "white", "car", "no", "and")]
+    special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
+    return T5Tokenizer(vocab=special + words + letters, extra_ids=0)
+
+
+def t5_encoder(tokenizer):
+    return T5EncoderModel(
+        T5Config(vocab_size=len(tokenizer), d_model=32, d_kv=8, d_ff=32, num_layers=2, num_heads=4)
+    )
+
+
+def tiny_sdxl():
+    """Two text encoders over the same positions, pooled states, sizes as conditions."""
+    parts, tokenizer = tiny_pipeline(), tiny_tokenizer()
+    torch.manual_seed(3)
+    known = {key: value for key, value in parts.unet.config.items() if key[0] != "_"}
+    config = known | {
+        "addition_embed_type": "text_time", "addition_time_embed_dim": 8,
+        "projection_class_embeddings_input_dim": WIDTH + 6 * 8, "cross_attention_dim": 2 * WIDTH,
+    }  # fmt: skip
+    return StableDiffusionXLPipeline(
+        vae=parts.vae, text_encoder=parts.text_encoder, tokenizer=tokenizer, tokenizer_2=tokenizer,
+        text_encoder_2=CLIPTextModelWithProjection(text_config(tokenizer)),
+        unet=UNet2DConditionModel(**config), scheduler=parts.scheduler, add_watermarker=False,
+    )  # fmt: skip
+
+
+def tiny_sd3(t5=True):
+    """Joint attention, image first; the first block has SD3.5's second, image-only attention."""
+    torch.manual_seed(4)
+    clip, words = tiny_tokenizer(), t5_tokenizer()
+    transformer = SD3Transformer2DModel(
+        sample_size=8, patch_size=1, in_channels=4, num_layers=2, attention_head_dim=8,
+        num_attention_heads=4, caption_projection_dim=32, joint_attention_dim=32,
+        pooled_projection_dim=2 * WIDTH, out_channels=4, pos_embed_max_size=16,
+        dual_attention_layers=(0,), qk_norm="rms_norm",
+    )  # fmt: skip
+    return StableDiffusion3Pipeline(
+        transformer=transformer, scheduler=FlowMatchEulerDiscreteScheduler(), vae=tiny_vae(),
+        text_encoder=CLIPTextModelWithProjection(text_config(clip)), tokenizer=clip,
+        text_encoder_2=CLIPTextModelWithProjection(text_config(clip)), tokenizer_2=clip,
+        text_encoder_3=t5_encoder(words) if t5 else None, tokenizer_3=words if t5 else None,
+    )  # fmt: skip
+
+
+def tiny_flux():
+    """Two double blocks and two single blocks, text first."""
+    torch.manual_seed(5)
+    clip, words = tiny_tokenizer(), t5_tokenizer()
+    transformer = FluxTransformer2DModel(
+        in_channels=16, num_layers=2, num_single_layers=2, attention_head_dim=16,
+        num_attention_heads=2, joint_attention_dim=32, pooled_projection_dim=WIDTH,
+        axes_dims_rope=(4, 4, 8),
+    )  # fmt: skip
+    return FluxPipeline(
+        transformer=transformer, scheduler=FlowMatchEulerDiscreteScheduler(), vae=tiny_vae(),
+        text_encoder=CLIPTextModel(text_config(clip)), tokenizer=clip,
+        text_encoder_2=t5_encoder(words), tokenizer_2=words,
+    )  # fmt: skip
+
+
+def tiny_pixart():
+    """None of the named families: a transformer with cross-attention to masked T5 states."""
+    torch.manual_seed(6)
+    words = t5_tokenizer()
+    transformer = PixArtTransformer2DModel(
+        sample_size=8, num_layers=2, patch_size=2, attention_head_dim=8, num_attention_heads=2,
+        cross_attention_dim=16, caption_channels=32, in_channels=4, out_channels=8,
+        use_additional_conditions=False,
+    )  # fmt: skip
+    return PixArtAlphaPipeline(
+        tokenizer=words, text_encoder=t5_encoder(words), vae=tiny_vae(), transformer=transformer,
+        scheduler=DPMSolverMultistepScheduler(),
+    )  # fmt: skip
+
+
+FAMILIES = {
+    "sd": tiny_pipeline, "sdxl": tiny_sdxl, "sd3": tiny_sd3, "flux": tiny_flux,
+    "pixart": tiny_pixart,
+}  # fmt: skip
+# What makes their smallest images, quickly.
+CALL = {
+    "sd": {}, "sdxl": {"height": 64, "width": 64}, "sd3": {"height": 64, "width": 64},
+    "flux": {"height": 64, "width": 64, "max_sequence_length": 32},
+    "pixart": {"height": 64, "width": 64, "use_resolution_binning": False,
+               "clean_caption": False, "max_sequence_length": 32},
+}  # fmt: skip
+
+
+def build(name):
+    pipe = FAMILIES[name]()
+    pipe.set_progress_bar_config(disable=True)
+    for part in pipe.components.values():
+        if isinstance(part, torch.nn.Module):
+            part.eval()
+    return pipe
+
+
+def draw(pipe, name, prompt, seed=0, **options):
+    """Images (N, 64, 64, 3) by 3 steps, from one seed."""
+    arguments = {"num_inference_steps": 3, "output_type": "np", **CALL[name], **options}
+    return pipe(prompt, generator=torch.Generator().manual_seed(seed), **arguments).images
+
+
+@contextlib.contextmanager
+def explicit_attention(pipe, monkeypatch):
+    """Softmax written out in float32 for every attention call: {module path: [P (B, H, N, K)]}."""
+    denoiser = getattr(pipe, "unet", None) or pipe.transformer
+    seen, path = defaultdict(list), []
+    kernel = torch.nn.functional.scaled_dot_product_attention
+
+    def written_out(query, key, value, attn_mask=None, **rest):
+        logits = torch.einsum("bhqd,bhkd->bhqk", query.float(), key.float()) / query.shape[-1] ** 0.5
+        if attn_mask is not None:
+            logits = logits + attn_mask.float()
+        shifted = (logits - logits.max(-1, keepdim=True).values).exp()
+        seen[path[-1] if path else ""].append(shifted / shifted.sum(-1, keepdim=True))
+        return kernel(query, key, value, attn_mask=attn_mask, **rest)
+
+    handles = []
+    for name, module in denoiser.named_modules():
+        if hasattr(module, "processor"):
+            handles += [
+                module.register_forward_pre_hook(lambda m, a, name=name: path.append(name)),
+                module.register_forward_hook(lambda m, a, o: path.pop() and None),
+            ]
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.nn.functional, "scaled_dot_product_attention", written_out)
+        yield seen
+    for handle in handles:
+        handle.remove()
