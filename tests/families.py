@@ -1,4 +1,4 @@
-"""Small random pipelines of every family that the hooks know, and attention computed by the book."""
+"""Small random pipelines of every family that the hooks know, and attention written out."""
 
 import contextlib
 from collections import defaultdict
@@ -151,7 +151,9 @@ def explicit_attention(pipe, monkeypatch):
     kernel = torch.nn.functional.scaled_dot_product_attention
 
     def written_out(query, key, value, attn_mask=None, **rest):
-        logits = torch.einsum("bhqd,bhkd->bhqk", query.float(), key.float()) / query.shape[-1] ** 0.5
+        logits = (
+            torch.einsum("bhqd,bhkd->bhqk", query.float(), key.float()) / query.shape[-1] ** 0.5
+        )
         if attn_mask is not None:
             logits = logits + attn_mask.float()
         shifted = (logits - logits.max(-1, keepdim=True).values).exp()

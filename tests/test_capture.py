@@ -81,9 +81,7 @@ def test_heads_and_entropy(pipes, name, monkeypatch):
     ds = cap.dataset()
     keys = {"sd3": slice(64, None), "flux": slice(0, 32)}.get(name, slice(None))
     p = seen[ds.layer.values[-1]][1][-1][:, JOINT.get(name, slice(None))][..., keys].double()
-    np.testing.assert_allclose(
-        ds.mass.sel(token="<text>")[0, 1, -1], p.sum(-1).mean(-1), atol=1e-5
-    )
+    np.testing.assert_allclose(ds.mass.sel(token="<text>")[0, 1, -1], p.sum(-1).mean(-1), atol=1e-5)
     p = p / p.sum(-1, keepdim=True)
     entropy = -(p * p.clamp(min=1e-300).log()).sum(-1).mean(-1)
     np.testing.assert_allclose(ds.entropy[0, 1, -1], entropy, atol=1e-4)
@@ -96,7 +94,9 @@ def test_the_conditional_half_is_found_with_and_without_guidance(pipes):
         with capture_attention(pipe, ["bear"], steps=[0]) as cap:
             draw(pipe, "sd", PROMPT, guidance_scale=guidance)
         found[guidance] = cap.dataset().mass.values
-    np.testing.assert_allclose(found[1.0], found[5.0], atol=1e-6)  # equal noise: an equal first step
+    np.testing.assert_allclose(
+        found[1.0], found[5.0], atol=1e-6
+    )  # equal noise: an equal first step
     with capture_attention(pipe, ["car"], branch="uncond", steps=[0]) as cap:
         draw(pipe, "sd", "a bear", negative_prompt="a car")
     with capture_attention(pipe, ["car"], steps=[0]) as same:

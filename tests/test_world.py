@@ -9,7 +9,7 @@ import pytest
 from whitebear.errors import UserError
 from whitebear.paths import WORLD
 from whitebear.pocket import svg
-from whitebear.pocket.world import CELL, SIZE, SIZES, TILTS, Scene, Thing, load_world
+from whitebear.pocket.world import CELL, SIZE, SIZES, THINGS_P, TILTS, Scene, Thing, load_world
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_sampled_scenes(world):
     rng = np.random.default_rng(0)
     scenes = [world.sample_scene(rng) for _ in range(600)]
     shares = np.bincount([len(s.things) for s in scenes], minlength=3) / len(scenes)
-    assert np.allclose(shares, (0.15, 0.45, 0.40), atol=0.06)
+    assert np.allclose(shares, THINGS_P, atol=0.06)
     for scene in scenes:
         for t in scene.things:
             assert t.size in SIZES and t.tilt in TILTS

@@ -211,6 +211,8 @@ class Hub:
         self.hook()
 
     def leave(self, listener: Listener) -> None:
+        if self.mode.on:  # Ctrl-C inside an attention module: torch calls no hook after that
+            self.mode.__exit__(None, None, None)
         self.listeners.remove(listener)
         self.hook()
         if not self.listeners:
@@ -262,10 +264,11 @@ class Hub:
         for listener in self.awake:
             listener.expected += 1
             states = listener.edit_states(states, run)
-        if states is not call.states:
-            bound = self.signature.bind_partial(*args, **kwargs)
-            bound.arguments["encoder_hidden_states"] = states
-            return bound.args, bound.kwargs
+        if states is call.states:
+            return None
+        if "encoder_hidden_states" in kwargs:
+            return args, kwargs | {"encoder_hidden_states": states}
+        return tuple(states if x is call.states else x for x in args), kwargs
 
     def start(self, call: Call) -> Run:
         """What the first call of a run tells. Reads a few numbers back from the device."""

@@ -1,0 +1,176 @@
+"""Attention to a concept's word over the denoising steps, condition by condition.
+
+mass = mean over image queries of the attention to all tokens of the concept (see
+`hooks.capture_attention`), averaged over cross-attention layers; AUC = its mean over the steps.
+"""
+
+import numpy as np
+import pandas as pd
+import torch
+import xarray as xr
+from diffusers import DiffusionPipeline
+
+from whitebear import stats
+from whitebear.errors import UserError
+from whitebear.figures import name_of
+from whitebear.generate import generate, noise_seed
+from whitebear.hooks import capture_attention, steer_attention
+
+DROP = 0.10  # declared before any result: a relative fall of the mass by less is no drop
+
+
+def nouns(table: pd.DataFrame) -> list[str]:
+    """The word that stands for the concept in each prompt of a grid. UserError where none does."""
+    if silent := [row.wording for row in table.itertuples() if not row.spans]:
+        raise UserError(f"wording {silent[0]} does not name the concept; leave out its condition")
+    return [row.prompt[slice(*row.spans[0])] for row in table.itertuples()]
+
+
+def watch(
+    pipe: DiffusionPipeline, table: pd.DataFrame, steps: int, guidance: float, grid: int = 8
+) -> tuple[np.ndarray, xr.Dataset]:
+    """Make the pictures of a grid and watch attention to each row's concept meanwhile.
+
+    Returns pictures uint8 (N, H, W, 3) and a dataset with mass (sample, step, layer, token) and map
+    (..., y, x); token "concept" is the word, the others are the roles <bos>, <eos>, <pad>, <other>.
+    """
+    prompts = list(table.prompt)
+    with capture_attention(
+        pipe, {"concept": nouns(table)}, ("mass", "map"), grid=grid, prompts=prompts
+    ) as capture:
+        images = generate(pipe, table, steps, guidance)
+    return images, capture.dataset()
+
+
+def watch_negative(
+    pipe: DiffusionPipeline, table: pd.DataFrame, steps: int, guidance: float
+) -> xr.Dataset:
+    """As `watch`, with the concept as negative prompt: guidance pushes the picture away from it."""
+    prompts, words = list(table.prompt), nouns(table)
+    with capture_attention(pipe, {"concept": words}, prompts=prompts) as capture:
+        pipe(
+            prompts, negative_prompt=words, num_inference_steps=steps, guidance_scale=guidance,
+            generator=_noise(table), output_type="latent",
+        )  # fmt: skip
+    return capture.dataset()
+
+
+def watch_weighted(
+    pipe: DiffusionPipeline, table: pd.DataFrame, weight: float, steps: int, guidance: float
+) -> xr.Dataset:
+    """As `watch`, with the concept's tokens weighted in every softmax (0: taken out)."""
+    parts = []
+    for word, rows in table.groupby(nouns(table), sort=False):
+        prompts = list(rows.prompt)
+        with (
+            steer_attention(pipe, {word: weight}, renormalize=True, prompts=prompts),
+            capture_attention(pipe, {"concept": [word] * len(rows)}, prompts=prompts) as capture,
+        ):
+            generate(pipe, rows, steps, guidance, progress=False)
+        parts.append(capture.dataset())
+    return xr.concat(parts, "sample")
+
+
+def _noise(table: pd.DataFrame) -> list[torch.Generator]:
+    return [
+        torch.Generator().manual_seed(noise_seed(r.concept, r.seed)) for r in table.itertuples()
+    ]
+
+
+def add_auc(table: pd.DataFrame, data: xr.Dataset) -> pd.DataFrame:
+    """The grid with `auc`, the mean mass of the concept over steps and layers."""
+    return table.assign(auc=data.mass.sel(token="concept").mean(("step", "layer")).values)
+
+
+def shares(table: pd.DataFrame, data: xr.Dataset) -> pd.DataFrame:
+    """Where attention goes, per condition: mean mass of each token and role; rows sum to 1."""
+    mean = data.mass.mean(("step", "layer")).to_pandas()
+    return mean.groupby(table.condition.values, sort=False).mean()
+
+
+def curves(table: pd.DataFrame, data: xr.Dataset) -> pd.DataFrame:
+    """Mass of the concept per instruction, twin and step: means over the seeds of each concept.
+
+    Columns condition, wording, concept, step, what ("instruction" or "twin"), mass.
+    """
+    mass = data.mass.sel(token="concept").mean("layer").values  # (sample, step)
+    row_of = {
+        key: i for i, key in enumerate(zip(table.wording, table.concept, table.seed, strict=True))
+    }
+    found = []
+    for i, row in enumerate(table.itertuples()):
+        if row.control:
+            pair = {"instruction": i, "twin": row_of[(row.control, row.concept, row.seed)]}
+            found += [
+                (row.condition, row.wording, row.concept, step, what, mass[j, step])
+                for what, j in pair.items()
+                for step in range(mass.shape[1])
+            ]
+    columns = ["condition", "wording", "concept", "step", "what", "mass"]
+    every = pd.DataFrame(found, columns=columns)
+    return every.groupby(columns[:-1], sort=False).mass.mean().reset_index()
+
+
+def positive_controls(
+    pipe: DiffusionPipeline, table: pd.DataFrame, data: xr.Dataset, steps: int, guidance: float
+) -> pd.DataFrame:
+    """AUC of plain requests as they are (`data`), and with interventions on the concept's word.
+
+    Columns of the grid, auc, and what: as it is, weight 1/2, weight 0, negative prompt.
+    """
+    runs = {
+        "as it is": data,
+        "weight 1/2": watch_weighted(pipe, table, 0.5, steps, guidance),
+        "weight 0": watch_weighted(pipe, table, 0.0, steps, guidance),
+        "negative prompt": watch_negative(pipe, table, steps, guidance),
+    }
+    return pd.concat([add_auc(table, run).assign(what=what) for what, run in runs.items()])
+
+
+def sustained_drop(lines: pd.DataFrame) -> bool:
+    """Whether the instruction's mass lies more than DROP below its twin's in half of the steps."""
+    means = lines.groupby(["step", "what"]).mass.mean().unstack()
+    fall = 1 - means.instruction / means.twin
+    return bool((fall > DROP).mean() >= 0.5)
+
+
+def changes(table: pd.DataFrame, data: xr.Dataset) -> pd.DataFrame:
+    """Per instruction: AUC, that of its twin, their paired difference, and the sustained drop.
+
+    Columns auc, twin, difference (`stats.Estimate`), relative, sustained; index condition.
+    """
+    pairs, lines = stats.add_twin(add_auc(table, data), "auc"), curves(table, data)
+    rows = {}
+    for condition, rest in pairs.groupby("condition", sort=False):
+        difference = stats.paired_difference(rest)
+        rows[condition] = {
+            "auc": rest.auc.mean(),
+            "twin": rest.twin.mean(),
+            "difference": difference,
+            "relative": difference.value / rest.twin.mean(),
+            "sustained": sustained_drop(lines[lines.condition == condition]),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def answer(found: pd.DataFrame) -> str:
+    """One sentence for the chapter's question, with its numbers."""
+    parts = [
+        f"“{name_of(condition)}” changes the attention to the concept's word by"
+        f" {100 * row.relative:+.0f} % ({interval(row.difference)}, n = {row.difference.n} pairs)"
+        for condition, row in found.iterrows()
+    ]
+    dropped = [name_of(c) for c in found.index[found.sustained]]
+    verdict = (
+        f"There is a sustained drop under {', '.join(f'“{name}”' for name in dropped)}"
+        if dropped
+        else "No instruction makes it drop in a sustained way"
+    )
+    return f"{verdict}: {', and '.join(parts)}, each against the same words without it.".replace(
+        "-", "−"
+    )
+
+
+def interval(difference: stats.Estimate) -> str:
+    """A difference of masses for prose: "AUC +0.0012 [-0.0003, 0.0027]"."""
+    return f"AUC {difference.value:+.4f} [{difference.low:.4f}, {difference.high:.4f}]"

@@ -1,0 +1,100 @@
+"""What the chapter on cross-attention counts, on a small pipeline and on made-up curves."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from families import build
+from whitebear import attention, attention_figures
+from whitebear.errors import UserError
+from whitebear.prompts import prompt_grid
+
+STEPS = 3
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    return build("sd")
+
+
+@pytest.fixture(scope="module")
+def table():
+    return prompt_grid(["bear", "owl"], ["affirm", "forget_then_request"], [0, 1])
+
+
+@pytest.fixture(scope="module")
+def watched(pipe, table):
+    return attention.watch(pipe, table, STEPS, 4.0)
+
+
+def test_every_picture_of_the_grid_is_watched(watched, table):
+    images, data = watched
+    assert len(images) == data.sizes["sample"] == len(table)
+    assert data.prompt.values.tolist() == table.prompt.tolist()
+    np.testing.assert_allclose(data.mass.sum("token"), 1, atol=1e-5)
+
+
+def test_the_word_is_watched_wherever_it_is_named(table):
+    words = attention.nouns(table)
+    assert set(words) == {"bear", "owl"}
+    assert all(word in prompt for word, prompt in zip(words, table.prompt, strict=True))
+
+
+def test_a_condition_without_the_word_is_refused(pipe):
+    silent = prompt_grid(["bear"], ["omit"], 1)
+    with pytest.raises(UserError, match="omit-picture does not name the concept"):
+        attention.watch(pipe, silent, STEPS, 4.0)
+
+
+def test_changes_hold_each_instruction_against_its_twin(watched, table):
+    _, data = watched
+    found = attention.changes(table, data)
+    assert found.index.tolist() == ["forget_then_request"]
+    mass = attention.add_auc(table, data).set_index(["wording", "concept", "seed"]).auc
+    pairs = [("forget-paper", "repeat-paper"), ("forget-look", "repeat-look"),
+             ("forget-memory", "repeat-memory")]  # fmt: skip
+    by_hand = np.mean([(mass[a] - mass[b]).mean() for a, b in pairs])
+    assert found.difference.iloc[0].value == pytest.approx(by_hand, abs=1e-7)
+    assert found.difference.iloc[0].n == 12
+    assert "forget it, then draw it" in attention.answer(found)
+
+
+def test_shares_add_up(watched, table):
+    rows = attention.shares(table, watched[1])
+    assert rows.index.tolist() == ["affirm", "repeat", "forget_then_request"]
+    np.testing.assert_allclose(rows.sum(axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize(("fallen", "sustained"), [(4, False), (5, True), (10, True)])
+def test_a_drop_is_sustained_when_it_lasts_half_of_the_steps(fallen, sustained):
+    mass = np.where(np.arange(10) < fallen, 0.85, 0.95)
+    rows = [(s, "twin", 1.0) for s in range(10)] + [
+        (s, "instruction", m) for s, m in enumerate(mass)
+    ]
+    lines = pd.DataFrame(rows, columns=["step", "what", "mass"])
+    assert attention.sustained_drop(lines) is sustained
+
+
+def test_forced_drops_are_seen(pipe, table, watched):
+    plain = table[table.wording == "affirm-request"]
+    data = watched[1].isel(sample=plain.index.to_numpy())
+    found = attention.positive_controls(pipe, plain, data, STEPS, 4.0)
+    means = found.groupby("what").auc.mean()
+    assert means["weight 0"] == 0
+    assert 0.4 < means["weight 1/2"] / means["as it is"] < 0.7
+    assert len(found) == 4 * len(plain)
+
+
+def test_figures_are_drawn(watched, table):
+    images, data = watched
+    lines = attention.curves(table, data)
+    plain = attention.add_auc(table, data).assign(what="as it is")
+    for figure in (
+        attention_figures.shares(attention.shares(table, data)),
+        attention_figures.curves(lines),
+        attention_figures.maps(images, data, {"a": 0, "b": 1}, [0, STEPS - 1]),
+        attention_figures.controls(plain),
+    ):
+        assert figure.axes
+    panels = attention_figures.curves(lines).axes
+    assert len([axes for axes in panels if axes.get_visible()]) == lines.wording.nunique()

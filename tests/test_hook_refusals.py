@@ -1,0 +1,188 @@
+"""What capture cannot see it refuses in one line; it never hands out half of it."""
+
+import pytest
+import torch
+from diffusers.models.attention_processor import AttnProcessor, SlicedAttnProcessor
+
+from families import build, draw
+from whitebear.errors import UserError
+from whitebear.hooks import capture_attention
+from whitebear.hooks.words import ROLES, positions, read_back, roles, selection, tokenise
+
+PROMPT = "a picture of a white bear and a car"
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    return build("sd")
+
+
+@pytest.fixture
+def spoiled():
+    return build("sd")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"tokens": "bear"}, r"tokens is 'bear'; give a list of words such as \['bear'\]"),
+        ({"tokens": [], "roles": []}, "nothing to look at; name tokens or roles"),
+        ({"roles": ["end"]}, "roles holds 'end'; use each of bos, eos, pad, other, text"),
+        ({"reduce": ["mean"]}, "reduce holds 'mean'; use each of mass, map, entropy"),
+        ({"heads": 3}, 'heads is 3; use "mean" or "all"'),
+        ({"grid": 0}, "grid is 0; give a whole number"),
+        ({"branch": "positive"}, 'branch is \'positive\'; use "cond" or "uncond"'),
+        ({"steps": -1}, 'steps is -1; use "all" or whole numbers'),
+        ({"steps": [0.5]}, "steps is"),
+        ({"layers": "encoder.*"}, "no layer matches"),
+        ({"tokens": {"c": ["bear"]}}, "lists words; give prompts="),
+    ],
+)
+def test_arguments_that_make_no_sense(pipe, arguments, match):
+    with pytest.raises(UserError, match=match) as error:
+        capture_attention(pipe, **({"tokens": ["bear"]} | arguments))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("word", ["owl", "pictures", "ear"])
+def test_a_word_that_is_not_in_the_prompt(pipe, word):
+    with (
+        pytest.raises(UserError, match=f"'{word}' is not among the first 77 tokens of the prompt"),
+        capture_attention(pipe, [word]),
+    ):
+        draw(pipe, "sd", PROMPT)
+
+
+def test_a_word_that_was_cut_off(pipe):
+    with (
+        pytest.raises(UserError, match="'bear' is not among the first 77 tokens.*shorten"),
+        capture_attention(pipe, ["bear"]),
+    ):
+        draw(pipe, "sd", "a " * 80 + "bear")
+
+
+def test_prompts_that_were_encoded_elsewhere_have_to_be_named(pipe):
+    states, empty = pipe.encode_prompt(["a bear", "a car"], torch.device("cpu"), 1, True)
+    embeds = {"prompt_embeds": states, "negative_prompt_embeds": empty}
+    with (
+        pytest.raises(UserError, match="encoded outside this block; give them as prompts="),
+        capture_attention(pipe, ["bear"]),
+    ):
+        draw(pipe, "sd", None, **embeds)
+    with (
+        pytest.raises(UserError, match="prompts holds 1 prompts, but more images are made"),
+        capture_attention(pipe, ["bear"], prompts=["a bear"]),
+    ):
+        draw(pipe, "sd", None, **embeds)
+    with capture_attention(pipe, prompts=["a bear", "a car"]) as cap:
+        draw(pipe, "sd", None, **embeds)
+    assert cap.dataset().sizes["sample"] == 2
+
+
+def test_prompts_in_another_order_than_their_encoding(pipe):
+    with (
+        pytest.raises(UserError, match="the order of the prompts is not that of their encoding"),
+        capture_attention(pipe, ["a"]),
+    ):
+        states, empty = pipe.encode_prompt(["a bear", "a car"], torch.device("cpu"), 1, True)
+        again = torch.cat([states, states])  # bear, car, bear, car: no repetition in a row
+        draw(pipe, "sd", None, prompt_embeds=again, negative_prompt_embeds=torch.cat([empty] * 2))
+
+
+@pytest.mark.parametrize("processor", [AttnProcessor(), SlicedAttnProcessor(2)])
+def test_processors_that_hide_attention(spoiled, processor):
+    spoiled.unet.set_attn_processor(processor)
+    with pytest.raises(UserError, match=r"hides it; call set_attn_processor\(AttnProcessor2_0"):
+        capture_attention(spoiled, ["bear"])
+
+
+def test_attention_slicing(spoiled):
+    spoiled.enable_attention_slicing()
+    with pytest.raises(UserError, match="hides it"):
+        capture_attention(spoiled, ["bear"])
+
+
+def test_a_processor_of_ones_own_that_hides_attention(spoiled):
+    class Mine(AttnProcessor):
+        pass
+
+    layer = spoiled.unet.mid_block.attentions[0].transformer_blocks[0].attn2
+    layer.set_processor(Mine())
+    with (
+        pytest.raises(UserError, match=r"mid_block.*was met 0 times in 3 denoiser calls \(1 of 7"),
+        capture_attention(spoiled, ["bear"]),
+    ):
+        draw(spoiled, "sd", PROMPT)
+
+
+def test_another_backend():
+    pipe = build("flux")
+    pipe.transformer.transformer_blocks[0].attn.processor._attention_backend = "flex"
+    with pytest.raises(UserError, match="attention backend 'flex', which hides it; call set_att"):
+        capture_attention(pipe, ["bear"])
+
+
+def test_a_compiled_denoiser(spoiled):
+    spoiled.unet.compile(backend="eager")
+    with pytest.raises(UserError, match="compiled already.*before torch.compile"):
+        capture_attention(spoiled, ["bear"])
+
+
+def test_a_compiled_copy(spoiled):
+    spoiled.unet = torch.compile(spoiled.unet, backend="eager")
+    with pytest.raises(UserError, match="compiled already"):
+        capture_attention(spoiled, ["bear"])
+
+
+def test_a_pipeline_without_a_denoiser(pipe):
+    class NoPipeline:
+        pass
+
+    with pytest.raises(UserError, match="NoPipeline has no denoiser"):
+        capture_attention(NoPipeline(), ["bear"])
+
+
+def test_guidance_that_is_not_stacked_in_halves(pipe, monkeypatch):
+    stacked = torch.randn(2, 16, 8, 8)
+    with (
+        pytest.raises(UserError, match="does not stack .negative; positive. halves"),
+        capture_attention(pipe, ["bear"], prompts=["a bear"]),
+    ):
+        pipe._guidance_scale = 5.0
+        pipe.scheduler.set_timesteps(3)
+        pipe.unet(stacked, torch.tensor(667), encoder_hidden_states=torch.randn(2, 77, 16))
+
+
+def test_runs_that_do_not_fit_together(pipe):
+    with capture_attention(pipe, ["bear"]) as cap:
+        for steps in (2, 3):
+            draw(pipe, "sd", PROMPT, num_inference_steps=steps)
+    with pytest.raises(UserError, match="different steps; use one block for each"):
+        cap.dataset()
+
+
+def test_words_are_found_by_characters(pipe):
+    t5 = build("flux").tokenizer_2
+    text = "No bear, a Bear's bear-like bears. WHITE  bear"
+    clip = tokenise(pipe.tokenizer, [text], 0, 77)
+    assert len(positions(clip, 0, "bear")) == 4 * 4  # not "bears"
+    assert len(positions(clip, 0, "white bear")) == 9
+    assert positions(clip, 0, "owl") == []
+    plain = tokenise(t5, ["a picture of a bear"], 0, 32)
+    assert positions(plain, 0, "bear") == [4]
+    again = read_back(t5, 0, plain.ids)
+    assert positions(again, 0, "bear") == [4]
+    with pytest.raises(UserError, match="no letters"):
+        positions(clip, 0, "  ")
+
+
+def test_roles_and_selection(pipe):
+    segment = tokenise(pipe.tokenizer, ["a bear", "a " * 90], 0, 77)
+    which = roles(segment)
+    assert (which.sum(-1) == 1).all()
+    names = [ROLES[i] for i in which[0].float().argmax(-1)]
+    assert names == ["bos", *["other"] * 5, "eos", *["pad"] * 70]
+    assert which[1].sum(0).tolist() == [1, 1, 0, 75]  # cut off: no padding, the end is kept
+    chosen = selection([segment], {"c": ["bear", "a"]}, (*ROLES, "text"), 77)
+    assert chosen[0].sum(0).tolist() == [4, 1, 1, 70, 1, 77]
+    assert chosen[1].sum(0).tolist() == [75, 1, 1, 0, 0, 77]

@@ -1,0 +1,221 @@
+"""Steering equals its formula, states are swapped where they should be, nothing stays behind."""
+
+import numpy as np
+import pytest
+import torch
+
+from families import FAMILIES, build, draw
+from whitebear.errors import UserError
+from whitebear.hooks import capture_attention, patch_text, steer_attention, text_states
+from whitebear.hooks.families import denoiser_of
+
+PROMPT = "a picture of a white bear and a car"
+
+
+@pytest.fixture(scope="module")
+def pipes():
+    return {name: build(name) for name in FAMILIES}
+
+
+def formula(factor, keys, renormalize, rows):
+    """Attention with re-weighted probabilities, written out in place of the kernel's."""
+    kernel = torch.nn.functional.scaled_dot_product_attention
+
+    def written_out(query, key, value, attn_mask=None, **rest):
+        sees_text = key.shape[-2] in (77, 64 + 77 + 256, 32 + 16) and query.shape[-2] != 77
+        if not sees_text:  # text encoders, the autoencoder, attention among image positions
+            return kernel(query, key, value, attn_mask=attn_mask, **rest)
+        p = (query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5).softmax(-1)
+        p[rows, ..., keys] *= factor
+        return (p / p.sum(-1, keepdim=True) if renormalize else p) @ value
+
+    return written_out
+
+
+@pytest.mark.parametrize("renormalize", [False, True])
+@pytest.mark.parametrize("name", ["sd", "sdxl", "sd3", "flux"])
+def test_steering_equals_its_formula(pipes, name, renormalize, monkeypatch):
+    pipe = pipes[name]
+    letters = [1 + len("apictureofawhite") + i for i in range(4)]  # of "bear", in CLIP's segment
+    keys = {
+        "sd3": [64 + i for i in letters] + [64 + 77 + 5],  # T5 has a token for every word
+        "flux": [5],
+    }.get(name, letters)
+    guided = name != "flux"
+    options = {"guidance_scale": 4.0} if guided else {}
+    with steer_attention(pipe, {"bear": 0.25}, renormalize):
+        steered = draw(pipe, name, PROMPT, **options)
+    with monkeypatch.context() as patch:
+        rows = slice(1, 2) if guided else slice(0, 1)
+        patch.setattr(
+            torch.nn.functional, "scaled_dot_product_attention",
+            formula(0.25, keys, renormalize, rows),
+        )  # fmt: skip
+        expected = draw(pipe, name, PROMPT, **options)
+    plain = draw(pipe, name, PROMPT, **options)
+    np.testing.assert_allclose(steered, expected, atol=1e-5)
+    assert np.abs(steered - plain).max() > 1e-4  # it did something
+
+
+def test_a_weight_of_one_changes_nothing_and_of_zero_ablates(pipes):
+    pipe = pipes["sd"]
+    plain = draw(pipe, "sd", PROMPT)
+    with steer_attention(pipe, {"bear": 1.0}):
+        assert np.array_equal(draw(pipe, "sd", PROMPT), plain)
+    with (
+        steer_attention(pipe, {"bear": 0.0}, renormalize=True),
+        capture_attention(pipe, ["bear"], roles=["text"]) as cap,
+    ):
+        draw(pipe, "sd", PROMPT)
+    mass = cap.dataset().mass
+    assert (mass.sel(token="bear") == 0).all()
+    np.testing.assert_allclose(mass.sel(token="<text>"), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("outer", ["capture", "steer"])
+def test_capture_and_steer_nest_either_way(pipes, outer):
+    pipe = pipes["sd"]
+    blocks = {
+        "capture": capture_attention(pipe, ["bear"]),
+        "steer": steer_attention(pipe, {"bear": 0.0}, renormalize=True),
+    }
+    inner = ({*blocks} - {outer}).pop()
+    with blocks[outer], blocks[inner]:
+        draw(pipe, "sd", PROMPT)
+    assert (blocks["capture"].dataset().mass.sel(token="bear") == 0).all()
+
+
+def test_chosen_steps_alone_are_steered(pipes):
+    pipe = pipes["sd"]
+    with (
+        steer_attention(pipe, {"bear": 0.0}, renormalize=True, steps=[1]),
+        capture_attention(pipe, ["bear"]) as cap,
+    ):
+        draw(pipe, "sd", PROMPT)
+    assert (cap.dataset().mass.sel(token="bear") == 0).all(("sample", "layer")).values.tolist() == [
+        False, True, False,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["sd", "sd3", "flux", "pixart"])
+def test_swapping_all_states_draws_the_source_prompt(pipes, name):
+    pipe, source = pipes[name], "a picture of a white car and a car"
+    with patch_text(pipe, PROMPT, source, "all") as patch:
+        patched = draw(pipe, name, PROMPT)
+    assert patch.expected == 3
+    plain, other = draw(pipe, name, PROMPT), draw(pipe, name, source)
+    if name in ("sd", "pixart"):  # elsewhere the pooled embedding stays that of the prompt
+        np.testing.assert_allclose(patched, other, atol=1e-5)
+    assert np.abs(patched - plain).max() > 1e-5
+
+
+def test_the_swapped_positions_are_the_asked_ones(pipes):
+    pipe, source = pipes["sd"], "no white bear at all"
+    swapped = {}
+    for which in ("concept", "eos", "pad", "all"):
+        seen = []
+        handle = pipe.unet.register_forward_pre_hook(
+            lambda m, a, k, seen=seen: seen.append(k["encoder_hidden_states"]), with_kwargs=True
+        )
+        draw(pipe, "sd", PROMPT)
+        handle.remove()
+        with patch_text(pipe, PROMPT, source, which, concept="bear"):
+            handle = pipe.unet.register_forward_pre_hook(
+                lambda m, a, k, seen=seen: seen.append(k["encoder_hidden_states"]), with_kwargs=True
+            )
+            draw(pipe, "sd", PROMPT)
+            handle.remove()
+        plain, patched = seen[0], seen[-1]
+        changed = (plain != patched).any(-1)
+        assert not changed[0].any()  # the unconditional half
+        swapped[which] = changed[1].nonzero().flatten().tolist()
+    end = 1 + len("apictureofawhitebearandacar")
+    assert swapped["concept"] == [17, 18, 19, 20]
+    assert swapped["eos"] == [end]
+    assert swapped["pad"] == list(range(end + 1, 77))
+    assert swapped["all"] == list(range(1, 77))  # BOS sees nothing else, so it is the same
+
+
+def test_text_states_have_roles_and_the_layers_of_both_layouts(pipes):
+    found = text_states(pipes["sdxl"], ["a bear", "no bear at all"])
+    assert set(found) == {"text_encoder", "text_encoder_2"}
+    for ds in found.values():
+        assert dict(ds.states.sizes) == {"prompt": 2, "layer": 3, "position": 77, "feature": 16}
+        assert ds.role[0].values.tolist()[:7] == ["bos", *["other"] * 5, "eos"]
+        assert set(ds.role[0].values[7:]) == {"pad"}
+        assert ds.token[0].values[1:4].tolist() == ["a</w>", "b", "e"]
+    pipe = pipes["sd"]
+    ds = text_states(pipe, ["a bear"])["text_encoder"]
+    norm = getattr(pipe.text_encoder, "text_model", pipe.text_encoder).final_layer_norm
+    after = norm(torch.tensor(ds.states[:, -1].values)).detach()
+    np.testing.assert_allclose(after, ds["last"], atol=1e-6)
+    flux = text_states(pipes["flux"], ["a bear"])["text_encoder_2"]
+    assert flux.role[0, :3].values.tolist() == ["other", "other", "eos"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_no_hook_stays_behind(pipes, error):
+    pipe = build("sd")
+    plain = draw(pipe, "sd", PROMPT)
+
+    def stop(*_):
+        raise error("stop")
+
+    with (
+        pytest.raises(error),
+        steer_attention(pipe, {"bear": 0.0}),
+        capture_attention(pipe, ["bear"]),
+    ):
+        draw(pipe, "sd", PROMPT, callback_on_step_end=stop)
+    parts = [*denoiser_of(pipe).modules(), *pipe.text_encoder.modules()]
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in parts)
+    assert torch.overrides._get_current_function_mode() is None
+    assert np.array_equal(draw(pipe, "sd", PROMPT), plain)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_an_error_inside_attention_leaves_nothing_behind(error):
+    pipe = build("sd")
+    layer = pipe.unet.mid_block.attentions[0].transformer_blocks[0].attn2
+
+    def broken(*_):
+        raise error("broken")
+
+    handle = layer.to_out[0].register_forward_hook(broken)
+    with pytest.raises(error, match="broken"), capture_attention(pipe, ["bear"]):
+        draw(pipe, "sd", PROMPT)
+    handle.remove()
+    assert torch.overrides._get_current_function_mode() is None
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in pipe.unet.modules())
+
+
+@pytest.mark.parametrize(
+    ("weights", "match"),
+    [
+        ({}, "weights is empty"),
+        ({"bear": -1}, "weight of 'bear' is -1"),
+        ({"bear": float("nan")}, "weight of 'bear' is nan"),
+        ({"bear": "0"}, "weight of 'bear' is '0'"),
+    ],
+)
+def test_weights_that_make_no_sense(pipes, weights, match):
+    with pytest.raises(UserError, match=match):
+        steer_attention(pipes["sd"], weights)
+
+
+def test_prompts_that_cannot_be_patched(pipes):
+    pipe = pipes["sd"]
+    with pytest.raises(UserError, match="positions is 'bos'; use one of concept, eos"):
+        patch_text(pipe, PROMPT, "a bear", "bos")
+    with pytest.raises(UserError, match="needs the concept="):
+        patch_text(pipe, PROMPT, "a bear")
+    with (
+        pytest.raises(UserError, match="'bear' has 4 tokens in the prompt and 8 in the source"),
+        patch_text(pipe, PROMPT, "a bear, a bear", concept="bear"),
+    ):
+        draw(pipe, "sd", PROMPT)
+    with (
+        pytest.raises(UserError, match="neither prompt has 'owl'"),
+        patch_text(pipe, PROMPT, "a bear", concept="owl"),
+    ):
+        draw(pipe, "sd", PROMPT)
