@@ -9,6 +9,7 @@ import argparse
 import json
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from diffusers import DiffusionPipeline
 from whitebear.errors import exit_on_user_error
 from whitebear.generate import generate
 from whitebear.models import REGISTRY, load_pipeline
-from whitebear.paths import MODELS, ROOT
+from whitebear.paths import MODELS
 from whitebear.pocket.captions import describe, fix_articles
 from whitebear.pocket.card import quality_table, write_cards
 from whitebear.pocket.dataset import SceneSet, draw_scenes, scene_rng
@@ -198,16 +199,16 @@ def sampling_seconds(models: Path, n: int = 64) -> float:
     return time.perf_counter() - began
 
 
-def measure(
-    models: Path, per_concept: int, scenes: int, cache: Path, guidance: float | None = None
-) -> dict:
+def measure(models: Path, per_concept: int, scenes: int) -> dict:
     """Every row of the quality table, as numbers (and the names of the worst concepts)."""
     world = load_world()
     pipe = load_pipeline(str(models / "pocket"))
     detector = Detector.load(models / "detector")
     detector.model.to(pipe.device)
-    held_out = draw_scenes(scenes, "quality", 0, 1, 0.0, cache / f"quality-{scenes}")
-    rows = scene_quality(pipe, detector, held_out) | retrieval(load_clip(models / "pocket"), world)
+    with TemporaryDirectory() as folder:  # drawn anew: the world may have changed
+        held_out = draw_scenes(scenes, "quality", 0, 1, 0.0, Path(folder) / "scenes")
+        rows = scene_quality(pipe, detector, held_out)
+    rows |= retrieval(load_clip(models / "pocket"), world)
     rows |= judge(pipe, detector, world, per_concept)
     rows["detector concepts"] = len(detector.concepts)
     rows["parts"] = {
@@ -232,7 +233,7 @@ def main() -> None:
     parser.add_argument("--per-concept", type=int, default=64, help="images a concept")
     parser.add_argument("--scenes", type=int, default=8000, help="held-out scenes")
     args = parser.parse_args()
-    rows = measure(args.models, args.per_concept, args.scenes, ROOT / "_build" / "quality")
+    rows = measure(args.models, args.per_concept, args.scenes)
     (args.models / "pocket" / "quality.json").write_text(json.dumps(rows, indent=2) + "\n")
     write_cards(args.models, args.models)
     print(quality_table(rows).to_string())
