@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 import torch
 from diffusers import EulerDiscreteScheduler, HeunDiscreteScheduler
+from diffusers.models.attention_processor import IPAdapterAttnProcessor2_0
+from diffusers.models.embeddings import ImageProjection, MultiIPAdapterImageProjection
 
+from conftest import WIDTH
 from families import FAMILIES, build, draw, explicit_attention, tiny_sd3
 from whitebear.errors import UserError
 from whitebear.hooks import capture_attention
@@ -243,3 +246,21 @@ def test_nothing_is_handed_out_before_a_run(pipes):
         pass
     with pytest.raises(UserError, match="nothing was captured; call the pipeline inside"):
         cap.dataset()
+
+
+def test_attention_to_an_image_prompt_is_not_taken_for_text(pipes):
+    pipe = build("sd")
+    torch.manual_seed(7)
+    pipe.unet.encoder_hid_proj = MultiIPAdapterImageProjection(
+        [ImageProjection(image_embed_dim=WIDTH, cross_attention_dim=WIDTH, num_image_text_embeds=4)]
+    )
+    pipe.unet.config.encoder_hid_dim_type = "ip_image_proj"
+    for name, module in pipe.unet.named_modules():
+        if name.endswith("attn2"):
+            module.set_processor(IPAdapterAttnProcessor2_0(module.out_dim, WIDTH, num_tokens=[4]))
+    embeds = [torch.randn(2, 1, WIDTH)]
+    plain = draw(pipe, "sd", PROMPT, ip_adapter_image_embeds=embeds)
+    with capture_attention(pipe, ["bear"], roles=["text"]) as cap:
+        images = draw(pipe, "sd", PROMPT, ip_adapter_image_embeds=embeds)
+    assert np.array_equal(images, plain)
+    np.testing.assert_allclose(cap.dataset().mass.sel(token="<text>"), 1, atol=1e-5)
