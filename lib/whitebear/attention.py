@@ -134,41 +134,41 @@ def sustained_drop(lines: pd.DataFrame) -> bool:
     return bool((fall > DROP).mean() >= 0.5)
 
 
-def changes(table: pd.DataFrame, data: xr.Dataset) -> pd.DataFrame:
+def changes(table: pd.DataFrame, data: xr.Dataset, by: str = "condition") -> pd.DataFrame:
     """Per instruction: AUC, that of its twin, their paired difference, and the sustained drop.
 
-    Columns auc, twin, difference (`stats.Estimate`), relative, sustained; index condition.
+    by: "condition" or "wording". Columns auc, twin, difference (`stats.Estimate`), relative,
+    sustained; index as `by`.
     """
     pairs, lines = stats.add_twin(add_auc(table, data), "auc"), curves(table, data)
     rows = {}
-    for condition, rest in pairs.groupby("condition", sort=False):
+    for name, rest in pairs.groupby(by, sort=False):
         difference = stats.paired_difference(rest)
-        rows[condition] = {
+        rows[name] = {
             "auc": rest.auc.mean(),
             "twin": rest.twin.mean(),
             "difference": difference,
             "relative": difference.value / rest.twin.mean(),
-            "sustained": sustained_drop(lines[lines.condition == condition]),
+            "sustained": sustained_drop(lines[lines[by] == name]),
         }
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def answer(found: pd.DataFrame) -> str:
-    """One sentence for the chapter's question, with its numbers."""
+def answer(conditions: pd.DataFrame, wordings: pd.DataFrame) -> str:
+    """One sentence for the chapter's question, with its numbers: `changes` by both."""
     parts = [
         f"“{name_of(condition)}” changes the attention to the concept's word by"
         f" {100 * row.relative:+.0f} % ({interval(row.difference)}, n = {row.difference.n} pairs)"
-        for condition, row in found.iterrows()
+        for condition, row in conditions.iterrows()
     ]
-    dropped = [name_of(c) for c in found.index[found.sustained]]
-    verdict = (
-        f"There is a sustained drop under {', '.join(f'“{name}”' for name in dropped)}"
-        if dropped
-        else "No instruction makes it drop in a sustained way"
+    dropped = list(wordings.index[wordings.sustained])
+    which = f" ({', '.join(f'`{name}`' for name in dropped)})" if dropped else ""
+    count = f"{len(dropped) or 'none'} of {len(wordings)} wordings{which}"
+    sentence = (
+        f"It drops in a sustained way under {count}. Over all its wordings, {', and '.join(parts)},"
+        " each against the same words without the instruction."
     )
-    return f"{verdict}: {', and '.join(parts)}, each against the same words without it.".replace(
-        "-", "−"
-    )
+    return sentence.replace(" -", " −").replace("[-", "[−")
 
 
 def interval(difference: stats.Estimate) -> str:
