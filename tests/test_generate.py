@@ -4,30 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
-from transformers import CLIPTextModelWithProjection
 
-from conftest import WIDTH, text_config, tiny_pipeline, tiny_tokenizer
+from families import tiny_sdxl
 from whitebear.errors import UserError
 from whitebear.generate import generate, noise_seed
 from whitebear.models import load_pipeline
-
-
-def tiny_sdxl():
-    """A random-weights SDXL: two text encoders, pooled states, sizes as conditions."""
-    parts, tokenizer = tiny_pipeline(), tiny_tokenizer()
-    torch.manual_seed(3)
-    second = CLIPTextModelWithProjection(text_config(tokenizer))
-    known = {key: value for key, value in parts.unet.config.items() if key[0] != "_"}
-    config = known | {
-        "addition_embed_type": "text_time", "addition_time_embed_dim": 8,
-        "projection_class_embeddings_input_dim": WIDTH + 6 * 8, "cross_attention_dim": 2 * WIDTH,
-    }  # fmt: skip
-    return StableDiffusionXLPipeline(
-        vae=parts.vae, text_encoder=parts.text_encoder, text_encoder_2=second, tokenizer=tokenizer,
-        tokenizer_2=tokenizer, unet=UNet2DConditionModel(**config),
-        scheduler=parts.scheduler, add_watermarker=False,
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
