@@ -28,12 +28,12 @@ from transformers import (
 from conftest import WIDTH, text_config, tiny_pipeline, tiny_tokenizer
 
 
-def tiny_vae(channels=4, factor=8):
-    blocks = {8: (4, 4, 4, 8), 4: (4, 4, 8)}[factor]
+def tiny_vae():
+    blocks = (4, 4, 4, 8)
     return AutoencoderKL(
         down_block_types=["DownEncoderBlock2D"] * len(blocks), sample_size=64,
         up_block_types=["UpDecoderBlock2D"] * len(blocks), block_out_channels=blocks,
-        layers_per_block=1, latent_channels=channels, norm_num_groups=2, shift_factor=0.0,
+        layers_per_block=1, latent_channels=4, norm_num_groups=2, shift_factor=0.0,
     )  # fmt: skip
 
 

@@ -24,11 +24,11 @@ def pipes():
     return {name: build(name) for name in FAMILIES}
 
 
-def expected_mass(seen, ds, name, row, keys):
+def expected_mass(seen, ds, name, keys):
     """mean over image queries and heads of the probabilities of `keys`, (step, layer)."""
     table = []
     for path in ds.layer.values:
-        calls = [p[row] for p in seen[path]]
+        calls = [p[-1] for p in seen[path]]
         table.append([p[:, JOINT.get(name, slice(None))][..., keys].sum(-1).mean() for p in calls])
     return torch.tensor(table).T.numpy()
 
@@ -44,7 +44,7 @@ def test_mass_is_the_softmax_written_out(pipes, name, monkeypatch):
     assert np.array_equal(images, plain)  # to the bit
     assert ds.sizes["step"] == 3
     text = {"sd3": slice(64, 64 + 77 + 256), "flux": slice(0, 32)}.get(name, slice(None))
-    total = expected_mass(seen, ds, name, -1, text)
+    total = expected_mass(seen, ds, name, text)
     np.testing.assert_allclose(ds.mass.sel(token="<text>")[0], total, atol=1e-5)
     parts = ds.mass.sel(token=["bear", *(f"<{role}>" for role in ROLES)]).sum("token")
     np.testing.assert_allclose(parts[0], total, atol=1e-5)
@@ -53,7 +53,7 @@ def test_mass_is_the_softmax_written_out(pipes, name, monkeypatch):
         at = 1 + len("apictureofawhite")
         keys = [first + at + i for i in range(4)]
         np.testing.assert_allclose(
-            ds.mass.sel(token="bear")[0], expected_mass(seen, ds, name, -1, keys), atol=1e-5
+            ds.mass.sel(token="bear")[0], expected_mass(seen, ds, name, keys), atol=1e-5
         )
 
 

@@ -6,14 +6,13 @@ mass = mean over image queries of the attention to all tokens of the concept (se
 
 import numpy as np
 import pandas as pd
-import torch
 import xarray as xr
 from diffusers import DiffusionPipeline
 
 from whitebear import stats
 from whitebear.errors import UserError
 from whitebear.figures import name_of
-from whitebear.generate import generate, noise_seed
+from whitebear.generate import generate, row_noise
 from whitebear.hooks import capture_attention, steer_attention
 
 DROP = 0.10  # declared before any result: a relative fall of the mass by less is no drop
@@ -50,7 +49,7 @@ def watch_negative(
     with capture_attention(pipe, {"concept": words}, prompts=prompts) as capture:
         pipe(
             prompts, negative_prompt=words, num_inference_steps=steps, guidance_scale=guidance,
-            generator=_noise(table), output_type="latent",
+            generator=row_noise(table), output_type="latent",
         )  # fmt: skip
     return capture.dataset()
 
@@ -69,12 +68,6 @@ def watch_weighted(
             generate(pipe, rows, steps, guidance, progress=False)
         parts.append(capture.dataset())
     return xr.concat(parts, "sample")
-
-
-def _noise(table: pd.DataFrame) -> list[torch.Generator]:
-    return [
-        torch.Generator().manual_seed(noise_seed(r.concept, r.seed)) for r in table.itertuples()
-    ]
 
 
 def add_auc(table: pd.DataFrame, data: xr.Dataset) -> pd.DataFrame:

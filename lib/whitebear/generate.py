@@ -22,6 +22,13 @@ def noise_seed(concept: str, seed: int) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
+def row_noise(table: pd.DataFrame) -> list[torch.Generator]:
+    """A CPU generator for each row, seeded by its concept and seed alone."""
+    return [
+        torch.Generator().manual_seed(noise_seed(r.concept, r.seed)) for r in table.itertuples()
+    ]
+
+
 def check_sampling(steps: int, guidance: float) -> None:
     """Raise `UserError` unless steps is a whole number >= 1 and guidance a finite number >= 0."""
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
@@ -59,13 +66,9 @@ def generate(
     ) as bar:
         for rows in _slices(len(table), batch_size):
             part = table.iloc[rows]
-            noise = [
-                torch.Generator().manual_seed(noise_seed(r.concept, r.seed))
-                for r in part.itertuples()
-            ]
             out = pipe(
                 **text.of(part.prompt),
-                generator=noise,
+                generator=row_noise(part),
                 num_inference_steps=steps,
                 guidance_scale=float(guidance),
                 output_type="np",

@@ -145,17 +145,12 @@ def segment_lengths(pipe: DiffusionPipeline, n_keys: int) -> list[tuple[str, int
 
 @dataclass(frozen=True)
 class Call:
-    """One call of the denoiser: what its arguments say.
-
-    rows: batch size; n_text: text keys; grid: latent height and width in patches (joint) or
-    pixels (cross).
-    """
+    """One call of the denoiser: what its arguments say. n_text: text keys; image_ids: of FLUX."""
 
     sample: torch.Tensor
     timestep: torch.Tensor
     states: torch.Tensor
     n_text: int
-    rows: int
     image_ids: torch.Tensor | None
 
 
@@ -164,9 +159,7 @@ def read_call(signature: inspect.Signature, args: tuple, kwargs: dict) -> Call:
     given = signature.bind_partial(*args, **kwargs).arguments
     sample = given["sample"] if "sample" in given else given["hidden_states"]
     states = given["encoder_hidden_states"]
-    return Call(
-        sample, given["timestep"], states, states.shape[1], len(states), given.get("img_ids")
-    )
+    return Call(sample, given["timestep"], states, states.shape[1], given.get("img_ids"))
 
 
 def image_grid(denoiser: nn.Module, call: Call) -> tuple[int, int]:

@@ -78,8 +78,8 @@ class Patching(Listener):
             raise UserError(f"positions is {positions!r}; use one of {', '.join(PATCHES)}")
         if positions == "concept" and not concept:
             raise UserError('positions="concept" needs the concept=... whose tokens are swapped')
-        self.prompts, self.source_prompt = None, source_prompt
-        self.prompt, self.which, self.concept = prompt, positions, concept
+        self.prompt, self.source_prompt = prompt, source_prompt
+        self.which, self.concept = positions, concept
         self.source = text_keys(pipe, source_prompt)  # (1, n_text, D)
         self.layers, self.seen = {}, {}  # it swaps states, so no layer has to be met
 
