@@ -4,7 +4,7 @@ PROFILE ?= quick
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help book test unit lint clean
+.PHONY: help book test unit bench lint clean
 
 help:  ## show these targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-6s %s\n", $$1, $$2}'
@@ -17,6 +17,9 @@ test: book  ## every test: unit tests, stored notebook outputs, the built pages 
 
 unit: $(INSTALLED)  ## only the unit tests: neither notebooks nor browser
 	$(BIN)/python -m pytest tests --ignore=tests/site
+
+bench: $(INSTALLED)  ## what watching attention costs, beside its peers (10 minutes, nothing else running)
+	$(BIN)/python tests/bench/bench_attention.py
 
 lint: $(INSTALLED)  ## style of code and notebooks
 	$(BIN)/ruff check .

@@ -211,3 +211,15 @@ def test_by_concept_and_summary(scores):
 def test_percent_reads_well():
     assert stats.Estimate(0.934, 0.9, 0.961, 10, 3).percent() == "93 % [90, 96]"
     assert stats.Estimate(-0.02, -0.05, 0.01, 10, 3).percent() == "−2 % [−5, 1]"
+
+
+def test_overheads_are_ratios_within_a_round():
+    """A machine that is twice as slow in round 1 changes no ratio."""
+    rows = [
+        {"shape": "s", "round": i, "contender": name, "cpu": speed * cost, "kept": 2**20, "peak": p}
+        for i, speed in enumerate((1.0, 2.0, 1.0))
+        for name, cost, p in (("bare", 3.0, 100), ("tool", 6.0, 150))
+    ]
+    table = stats.overheads(pd.DataFrame(rows), "bare").loc["s"]
+    assert table.loc["bare"].tolist() == [1, 1, 1, 3, 1, 1]
+    assert table.loc["tool"].tolist() == [2, 2, 2, 3, 1, 1.5]

@@ -93,8 +93,15 @@ def weights(folder: Path) -> dict[str, bytes]:
     return {p.parent.name: p.read_bytes() for p in folder.rglob("*.safetensors")}
 
 
-@pytest.mark.parametrize("stage, part", [("unet", "unet"), ("vae", "vae")])
-def test_one_stage_of_finished_models_is_trained_further(toy_models, tmp_path, stage, part):
+@pytest.mark.parametrize(
+    "stage, parts",
+    [
+        ("unet", {"unet"}),
+        ("vae", {"vae"}),
+        ("clip", {"text_encoder", "image_encoder", "unet"}),  # the denoiser reads other states now
+    ],
+)
+def test_one_stage_of_finished_models_is_trained_further(toy_models, tmp_path, stage, parts):
     base = shutil.copytree(toy_models, tmp_path / "base")
     schedule = Path("pocket", "scheduler", "scheduler_config.json")
     other = (base / schedule).read_text().replace("squaredcos_cap_v2", "scaled_linear")
@@ -104,13 +111,14 @@ def test_one_stage_of_finished_models_is_trained_further(toy_models, tmp_path, s
         train("toy", 1, None, tmp_path / run, out / run, stage=stage, base=base)
     after = weights(out / "first")
     sampled_by = json.loads((out / "first" / schedule).read_text())["beta_schedule"]
-    assert sampled_by == ("squaredcos_cap_v2" if stage == "unet" else "scaled_linear")
-    assert {name for name in before if before[name] != after[name]} == {part}
+    assert sampled_by == ("squaredcos_cap_v2" if "unet" in parts else "scaled_linear")
+    assert {name for name in before if before[name] != after[name]} == parts
     assert after == weights(out / "second")
     configs = [path.read_text() for path in (out / "first").rglob("*.json")]
     assert not [text for text in configs if str(base) in text]
-    (told,) = json.loads((out / "first/pocket/training.json").read_text())["continued"]
-    assert told["steps"] == 4 and told["seed"] == 1 and told["hardware"]
+    told = json.loads((out / "first/pocket/training.json").read_text())["continued"]
+    assert len(told) == (2 if stage == "clip" else 1)
+    assert all(t["steps"] == 4 and t["seed"] == 1 and t["hardware"] for t in told)
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +184,7 @@ def test_threshold_has_the_best_balanced_accuracy():
         (dict(size="huge"), "unknown size"),
         (dict(r=1.5), "between 0 and 1"),
         (dict(stage="x"), "unknown stage"),
-        (dict(base=Path("models"), stage="clip"), "with --base, --stage is one of vae"),
+        (dict(base=Path("models"), stage="encoder"), "with --base, --stage is one of vae"),
         (dict(base=Path("nowhere"), stage="unet"), "nowhere is no folder of models"),
     ],
 )

@@ -15,10 +15,11 @@ from whitebear.figures import (
     MUTED,
     PALETTE,
     STYLE,
-    _closed,
-    _template,
+    closed,
+    dot,
     look_of,
     name_of,
+    with_holes,
 )
 from whitebear.prompts import load_wordings
 
@@ -54,7 +55,7 @@ def shares(table: pd.DataFrame) -> Figure:
         axes.set_xlabel("share of the attention of all image positions, %")
         axes.tick_params(axis="y", length=0)
         figure.legend(loc="outside upper center", ncols=5, frameon=False, fontsize=8)
-    return _closed(figure)
+    return closed(figure)
 
 
 def curves(lines: pd.DataFrame) -> Figure:
@@ -80,12 +81,12 @@ def curves(lines: pd.DataFrame) -> Figure:
                 dashes={"twin": (3, 2), "instruction": ""}, n_boot=1000, seed=0,
             )  # fmt: skip
             axes.set_title(
-                textwrap.fill(_template(texts[wording]), 34), fontsize=7, weight="normal"
+                textwrap.fill(with_holes(texts[wording]), 34), fontsize=7, weight="normal"
             )
             axes.set(xlabel="denoising step", ylabel="attention to the word")
             axes.grid(color=FAINT, linewidth=0.6)
         axes.set_ylim(bottom=0)
-    return _closed(figure)
+    return closed(figure)
 
 
 def maps(images: np.ndarray, data: xr.Dataset, rows: dict[str, int], steps: list[int]) -> Figure:
@@ -112,7 +113,7 @@ def maps(images: np.ndarray, data: xr.Dataset, rows: dict[str, int], steps: list
         titles = [f"step {step}\nhighest {top:.2f}" for step, top in zip(steps, tops, strict=True)]
         for axes, title in zip(grid[0], [*titles, "picture"], strict=True):
             axes.set_title(title, fontsize=8, weight="normal")
-    return _closed(figure)
+    return closed(figure)
 
 
 def controls(table: pd.DataFrame) -> Figure:
@@ -133,4 +134,31 @@ def controls(table: pd.DataFrame) -> Figure:
         axes.set_xlim(left=-0.002)
         axes.grid(axis="x", color=FAINT, linewidth=0.6)
         axes.tick_params(axis="y", length=0)
-    return _closed(figure)
+    return closed(figure)
+
+
+def costs(table: pd.DataFrame) -> Figure:
+    """Time against the bare pipeline: a panel a shape, a row a contender, medians and intervals.
+
+    table: of `stats.overheads`. Ours are filled, the others hollow.
+    """
+    shapes = list(dict.fromkeys(table.index.get_level_values("shape")))
+    with plt.rc_context(STYLE):
+        longest = max(len(table.loc[shape]) for shape in shapes)
+        size = (4.9 * len(shapes), 0.9 + 0.3 * longest)
+        figure, panels = plt.subplots(1, len(shapes), figsize=size, squeeze=False)
+        for shape, axes in zip(shapes, panels[0], strict=True):
+            rows = table.loc[shape]
+            for y, (name, row) in enumerate(rows.iterrows()):
+                mine = name.startswith("ours")
+                look = {"color": PALETTE[0] if mine else MUTED, "marker": "o"}
+                look["markerfacecolor"] = look["color"] if mine else "white"
+                dot(axes, y, row.ratio, row.low, row.high, **look)
+                axes.annotate(f"{row.ratio:.2f}", (1.02, y), xycoords=("axes fraction", "data"),
+                              va="center", fontsize=8, annotation_clip=False)  # fmt: skip
+            axes.axvline(1, color=MUTED, linewidth=0.8)
+            axes.set_yticks(range(len(rows)), rows.index)
+            axes.set(title=shape, xlabel="time, bare pipeline = 1", ylim=(len(rows) - 0.5, -0.5))
+            axes.grid(axis="x", color=FAINT, linewidth=0.6)
+            axes.tick_params(axis="y", length=0)
+    return closed(figure)

@@ -63,7 +63,7 @@ def _in_order(conditions: Sequence[str]) -> list[str]:
     return known + [name for name in dict.fromkeys(conditions) if name not in NAMES]
 
 
-def _dot(axes: Axes, y: float, value: float, low: float, high: float, **look) -> None:
+def dot(axes: Axes, y: float, value: float, low: float, high: float, **look) -> None:
     """A dot with its interval; no interval where there is none, nothing where there is no value."""
     axes.plot([low, high], [y, y], color=look["color"], zorder=2, solid_capstyle="butt")
     axes.plot(value, y, linestyle="", markersize=look.pop("markersize", 5), zorder=3, **look)
@@ -95,7 +95,7 @@ def gallery(scores: pd.DataFrame, concept: str, wordings: Sequence[str]) -> Figu
         for wording, line in zip(wordings, grid, strict=True):
             for seed, axes in zip(seeds, line, strict=True):
                 _picture(axes, rows.loc[(wording, seed)])
-            label = textwrap.fill(_template(texts[wording], concept), 30)
+            label = textwrap.fill(with_holes(texts[wording], concept), 30)
             title = name_of(rows.loc[(wording, seeds[0])].condition)
             line[0].text(-0.12, 0.97, title, ha="right", va="top", weight="bold",
                          fontsize=8, transform=line[0].transAxes)  # fmt: skip
@@ -103,7 +103,7 @@ def gallery(scores: pd.DataFrame, concept: str, wordings: Sequence[str]) -> Figu
                          transform=line[0].transAxes)  # fmt: skip
         for seed, axes in zip(seeds, grid[0], strict=True):
             axes.set_title(f"seed {seed}", weight="normal", fontsize=8)
-    return _closed(figure)
+    return closed(figure)
 
 
 def _picture(axes: Axes, row: pd.Series) -> None:
@@ -133,15 +133,15 @@ def rates(scores: pd.DataFrame) -> Figure:
         for condition, axes in zip(conditions, panels[0], strict=True):
             look = look_of(condition)
             total = stats.rate(scores[scores.condition == condition])
-            _dot(axes, -1.2, total.value, total.low, total.high, markersize=7, **look)
+            dot(axes, -1.2, total.value, total.low, total.high, markersize=7, **look)
             for y, concept in enumerate(concepts):
                 row = table.loc[(condition, concept)]
-                _dot(axes, y, row.rate, row.low, row.high, **look)
+                dot(axes, y, row.rate, row.low, row.high, **look)
             axes.set_title(textwrap.fill(f"{name_of(condition)}", 14), color=look["color"])
             _share_axis(axes, f"pictures with it, %\n({int(row.n)} a concept)")
         panels[0][0].set_yticks([-1.2, *range(len(concepts))], ["all", *concepts])
         panels[0][0].set_ylim(len(concepts) - 0.3, -1.9)
-    return _closed(figure)
+    return closed(figure)
 
 
 def suppression(scores: pd.DataFrame) -> Figure:
@@ -159,7 +159,7 @@ def suppression(scores: pd.DataFrame) -> Figure:
             for _, wording in chosen.groupby("wording"):
                 value = stats.suppression(wording).value
                 axes.plot(value, y + 0.25, ".", color=look["color"], alpha=0.6, markersize=6)
-            _dot(axes, y, total.value, total.low, total.high, markersize=7, **look)
+            dot(axes, y, total.value, total.low, total.high, markersize=7, **look)
             axes.annotate(f"n = {total.n}", (1.06, y), va="center", fontsize=8, color=MUTED,
                           annotation_clip=False)  # fmt: skip
         axes.axvline(0, color=MUTED, linewidth=0.8)
@@ -167,7 +167,7 @@ def suppression(scores: pd.DataFrame) -> Figure:
         axes.set_ylim(max(1, len(conditions)) - 0.5, -0.5)
         low = min(-0.1, axes.get_xlim()[0])
         _share_axis(axes, "suppression relative to a plain request, %", low)
-    return _closed(figure)
+    return closed(figure)
 
 
 def twins(scores: pd.DataFrame) -> Figure:
@@ -189,21 +189,21 @@ def twins(scores: pd.DataFrame) -> Figure:
             axes.plot(ends[1], y, linestyle="", markersize=6, **look)
             change = stats.paired_difference(pair).percent().replace(" %", "")
             axes.annotate(change, (1.06, y), va="center", fontsize=8, annotation_clip=False)
-        labels = [textwrap.fill(_template(texts[w]), 52) for w in wordings]
+        labels = [textwrap.fill(with_holes(texts[w]), 52) for w in wordings]
         axes.set_yticks(range(len(wordings)), labels, fontsize=7)
         axes.set_ylim(len(wordings) - 0.5, -0.9)
         axes.annotate("change [95 %]", (1.06, -0.75), va="center", fontsize=8, weight="bold",
                       annotation_clip=False)  # fmt: skip
         _share_axis(axes, f"pictures with the concept, % (n = {n} pairs a row)")
-    return _closed(figure)
+    return closed(figure)
 
 
-def _template(text: str, concept: str = "[concept]") -> str:
+def with_holes(text: str, concept: str = "[concept]") -> str:
     """A wording as a figure shows it, its holes in brackets."""
     return fill(text, concept, "[object]", "[place]")[0]
 
 
-def _closed(figure: Figure) -> Figure:
+def closed(figure: Figure) -> Figure:
     """Out of pyplot's hands, so that a notebook shows it once."""
     plt.close(figure)
     return figure

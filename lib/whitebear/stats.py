@@ -190,3 +190,26 @@ def summary(scores: pd.DataFrame) -> pd.DataFrame:
         rows.append((condition, total.n, total.concepts, total, removed, change))
     columns = ["condition", "n", "concepts", "rate", "suppression", "difference"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def overheads(rows: pd.DataFrame, reference: str, level: float = LEVEL) -> pd.DataFrame:
+    """What contenders of a benchmark cost: each time divided by the reference's in its own round.
+
+    rows: columns shape, round, contender, cpu (seconds), kept and peak (bytes). Returns a row a
+    (shape, contender): median ratio with its bootstrap interval over rounds, n rounds, kept in MiB
+    a step and the median peak memory as a ratio to the reference's.
+    """
+    keys = ["shape", "round"]
+    base = rows[rows.contender == reference].set_index(keys)[["cpu", "peak"]]
+    rows = rows.join(base, on=keys, rsuffix="_of_reference")
+    table = {}
+    for key, some in rows.groupby(["shape", "contender"], sort=False):
+        ratios = (some.cpu / some.cpu_of_reference).to_numpy()
+        drawn = np.random.default_rng(SEED).choice(ratios, (RESAMPLES, len(ratios)))
+        ends = np.quantile(np.median(drawn, axis=1), [(1 - level) / 2, (1 + level) / 2])
+        peak = (some.peak / some.peak_of_reference).median()
+        table[key] = (np.median(ratios), *ends, len(ratios), some.kept.median() / 2**20, peak)
+    columns = ["ratio", "low", "high", "n", "kept_mib", "peak"]
+    frame = pd.DataFrame.from_dict(table, orient="index", columns=columns)
+    frame.index = pd.MultiIndex.from_tuples(frame.index, names=["shape", "contender"])
+    return frame

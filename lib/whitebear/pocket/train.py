@@ -2,7 +2,7 @@
 
 Stages run in order: scenes and captions, VAE, CLIP, detector, denoiser, export. Interrupt it
 whenever you like; the same command goes on from the last checkpoint. With --base, one stage of
-finished models is trained further and the others are taken over.
+finished models is trained further and the others are taken over (the denoiser goes with clip).
 """
 
 import argparse
@@ -36,8 +36,8 @@ class PocketTraining:
     `encoder`, `vae`, `clip`, `detector` and `unet` are trained when first asked for (or loaded,
     where their checkpoint is complete), so a stage pulls in exactly what it builds on.
 
-    base: a folder of finished models. Then only `stage` is trained, from its weights there, and
-    everything else is what the folder holds.
+    base: a folder of finished models. Then `stage` is trained, from its weights there, the denoiser
+    too if that stage is the CLIP whose states it reads, and all else is what the folder holds.
     """
 
     def __init__(self, recipe: Recipe, seed: int, folder: Path, device: torch.device,
@@ -66,7 +66,7 @@ class PocketTraining:
 
     def takes_over(self, stage: str) -> bool:
         """Whether a stage's model comes finished from `base`."""
-        return self.base is not None and stage != self.stage
+        return self.base is not None and stage not in CONTINUES[self.stage]
 
     @cached_property
     def finished(self) -> StableDiffusionPipeline:
@@ -150,14 +150,20 @@ class PocketTraining:
     @cached_property
     def clip(self) -> clip.Clip:
         scenes = self.train_set
-        build = lambda: clip.Clip(self.recipe, self.tokenizer, len(self.world.names))  # noqa: E731
+
+        def build():
+            towers = clip.Clip(self.recipe, self.tokenizer, len(self.world.names))
+            if self.base:
+                towers.adopt(self.finished.text_encoder, self.finished.image_encoder)
+            return towers
+
         loss = lambda m, b: clip.ClipLoss(m, scenes.images, scenes.labels, self.ids, b)  # noqa: E731
         return self.fit("clip", build, loss)
 
     @cached_property
     def towers(self) -> tuple[nn.Module, nn.Module]:
         """Text encoder and image encoder."""
-        if self.base:
+        if self.takes_over("clip"):
             return self.finished.text_encoder, self.finished.image_encoder
         self.clip.vision.config.logit_scale = round(self.clip.log_scale.exp().item(), 4)
         return self.clip.text, self.clip.vision
@@ -276,7 +282,12 @@ def hardware(device: torch.device) -> str:
 
 
 STAGES = ("encoder", "clip", "vae", "detector", "unet")
-LAST_STAGES = ("vae", "detector", "unet")  # nothing that stays would have to be trained again
+CONTINUES = {  # what a --base run of a stage trains further: never less than what builds on it
+    "vae": ("vae",),
+    "detector": ("detector",),
+    "unet": ("unet",),
+    "clip": ("clip", "unet"),
+}
 
 
 def train(
@@ -301,9 +312,9 @@ def train(
         raise UserError(f"r is {r}; it is a share of captions, so between 0 and 1")
     if stage not in (None, *STAGES):
         raise UserError(f"unknown stage {stage!r}; use one of {', '.join(STAGES)}, or none for all")
-    if base and stage not in LAST_STAGES:
+    if base and stage not in CONTINUES:
         raise UserError(
-            f"with --base, --stage is one of {', '.join(LAST_STAGES)}; a change of any other stage"
+            f"with --base, --stage is one of {', '.join(CONTINUES)}; a change of any other stage"
             " would spoil those that build on it"
         )
     if base and not (base / "pocket").is_dir():
@@ -312,7 +323,7 @@ def train(
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     recipe = RECIPES[size] if r is None else replace(RECIPES[size], r=r)
     training = PocketTraining(recipe, seed, run, device, base, stage)
-    for name in (stage,) if stage else STAGES:
+    for name in CONTINUES[stage] if base else (stage,) if stage else STAGES:
         getattr(training, name)
     if stage and not base:
         return f"{stage} is trained; its checkpoint is in {run}"
