@@ -91,9 +91,9 @@ def install_peers(folder: str) -> None:
         if subprocess.run([*command, peer]).returncode:
             print(f"{peer} cannot be installed; left out", file=sys.stderr)
     sys.path.append(folder)
-    for name in ("spacy", "spacy.tokens"):  # DAAM imports it for parsing only
-        sys.modules.setdefault(name, types.ModuleType(name))
-    sys.modules["spacy"].tokens = sys.modules["spacy.tokens"]
+    spacy, tokens = types.ModuleType("spacy"), types.ModuleType("spacy.tokens")
+    spacy.tokens, tokens.Token = tokens, object  # DAAM imports them for parsing only
+    sys.modules.update({"spacy": spacy, "spacy.tokens": tokens})
 
 
 def ours(reduce, roles):
