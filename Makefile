@@ -18,8 +18,9 @@ test: book  ## every test: unit tests, stored notebook outputs, the built pages 
 unit: $(INSTALLED)  ## only the unit tests: neither notebooks nor browser
 	$(BIN)/python -m pytest tests --ignore=tests/site
 
-bench: $(INSTALLED)  ## what watching attention costs, beside its peers (10 minutes, nothing else running)
+bench: $(INSTALLED)  ## how fast: attention hooks beside their peers, the grid (20 min; leave the machine alone)
 	$(BIN)/python tests/bench/bench_attention.py
+	$(BIN)/python tests/bench/bench_run.py
 
 lint: $(INSTALLED)  ## style of code and notebooks
 	$(BIN)/ruff check .

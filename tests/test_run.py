@@ -13,6 +13,7 @@ from PIL import Image
 
 from whitebear import run as run_module
 from whitebear.errors import UserError
+from whitebear.prompts import load_wordings
 from whitebear.run import ChunkSpec, Run, check_writable, run_chunk, run_grid, write_parquet
 
 
@@ -78,7 +79,73 @@ def test_a_failing_chunk_leaves_nothing(spec, monkeypatch):
     monkeypatch.setattr(os, "replace", stop)
     with pytest.raises(KeyboardInterrupt):
         run_chunk(spec, progress=False)
-    assert not list(Path(spec.output, "chunks").iterdir())
+    assert not [path for path in Path(spec.output).rglob("*") if path.is_file()]
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """The prompts that pictures were made of, in batches of four."""
+    prompts, real = [], run_module.generate_batches
+
+    def counted(pipe, table, steps, guidance, batch_size, progress):
+        for part, images in real(pipe, table, steps, guidance, 4, progress):
+            yield part, images
+            prompts.extend(part.prompt)
+
+    monkeypatch.setattr(run_module, "generate_batches", counted)
+    return prompts
+
+
+def test_a_killed_chunk_goes_on_without_making_a_picture_twice(spec, made, monkeypatch, tmp_path):
+    whole = dataclasses.replace(spec, output=str(tmp_path / "whole"))
+    wanted, total = pd.read_parquet(run_chunk(whole, progress=False)), len(made)
+    made.clear()
+    write, done = run_module.write_parquet, []
+
+    def killed(table, path):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(write(table, path))
+
+    monkeypatch.setattr(run_module, "write_parquet", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run_chunk(spec, progress=False)
+    monkeypatch.setattr(run_module, "write_parquet", write)
+    assert len(done) == 2 and total > 8
+    made.clear()
+    found = pd.read_parquet(run_chunk(spec, progress=False))
+    assert len(made) == total - 8
+    assert [path.name for path in Path(spec.output, "rows").glob("*/*")] == ["all.parquet"]
+    numbers = ["p_asked", "clip_score"]
+    assert np.allclose(found[numbers], wanted[numbers], atol=1e-4)
+    assert found.drop(columns=[*numbers, "p_other", "png"]).equals(
+        wanted.drop(columns=[*numbers, "p_other", "png"])
+    )
+
+
+def test_only_what_is_new_is_made(spec, made, monkeypatch):
+    """A changed wording makes its rows anew, another name for a wording none, a seed its own."""
+    run_chunk(spec, progress=False)
+    made.clear()
+    wordings = load_wordings()
+    changed = wordings.id == "negate-no"
+    reworded = wordings.assign(
+        text=wordings.text.where(~changed, "a picture of {b}, and no {c}"),
+        id=wordings.id.replace("negate-without", "negate-w"),
+    )
+    monkeypatch.setattr("whitebear.prompts.load_wordings", lambda: reworded)
+    table = pd.read_parquet(run_chunk(spec, progress=False))
+    assert "negate-w" in set(table.wording)
+    assert len(made) == 2 and all(", and no bear" in prompt for prompt in made)
+    made.clear()
+    run_chunk(dataclasses.replace(spec, seeds=(0, 1, 5)), progress=False)
+    assert len(made) == table.wording.nunique()
+
+
+def test_rows_say_what_made_them(spec):
+    table = pd.read_parquet(run_chunk(spec, progress=False))
+    assert table.model.eq(spec.model).all() and table.revision.str.fullmatch("[0-9a-f]{16}").all()
+    assert table.versions.str.contains("torch .*, diffusers .*, transformers ").all()
 
 
 def test_a_grid_joins_its_chunks(settings):

@@ -41,26 +41,24 @@ def check_sampling(steps: int, guidance: float) -> None:
         raise UserError(f"guidance is {guidance!r}; give a number of at least 0")
 
 
-def generate(
+def generate_batches(
     pipe: DiffusionPipeline,
     table: pd.DataFrame,
     steps: int,
     guidance: float,
     batch_size: int = 64,
     progress: bool = True,
-) -> np.ndarray:
-    """Images of the rows of `table` (columns concept, seed, prompt), uint8 (N, H, W, 3), in the
-    same order.
+) -> Iterator[tuple[pd.DataFrame, np.ndarray]]:
+    """The rows of `table` (columns concept, seed, prompt) batch by batch, each with its images,
+    uint8 (n, H, W, 3).
 
     Each row draws its noise on the CPU from its own generator: the same image (to rounding) comes
-    out whatever
-    else is in the table or the batch, on any device.
+    out whatever else is in the table or the batch, on any device.
     """
     check_sampling(steps, guidance)
     if not len(table):
         raise UserError("there is nothing to generate; the prompt table has no rows")
     text = _TextInputs(pipe, table.prompt, guidance)
-    batches = []
     with tqdm(
         total=len(table), desc="images", unit="img", disable=not progress, leave=False
     ) as bar:
@@ -73,9 +71,15 @@ def generate(
                 guidance_scale=float(guidance),
                 output_type="np",
             )
-            batches.append(np.rint(out.images * 255).astype(np.uint8))
+            yield part, np.rint(out.images * 255).astype(np.uint8)
             bar.update(len(part))
-    return np.concatenate(batches)
+
+
+def generate(pipe: DiffusionPipeline, table: pd.DataFrame, steps: int, guidance: float,
+             batch_size: int = 64, progress: bool = True) -> np.ndarray:  # fmt: skip
+    """All images of `generate_batches`, uint8 (N, H, W, 3), in the order of the rows."""
+    batches = generate_batches(pipe, table, steps, guidance, batch_size, progress)
+    return np.concatenate([images for _, images in batches])
 
 
 def _slices(n: int, size: int) -> Iterator[slice]:

@@ -1,7 +1,9 @@
 """The unit of work: one model, one concept, all wordings and seeds -> one parquet file of scores.
 
 A chunk's file name carries a digest of everything that decides its content. A chunk that exists is
-therefore done and right; a grid goes on where it was stopped, on one machine or on many.
+therefore done and right; a grid goes on where it was stopped, on one machine or on many. Inside a
+chunk every batch of scored pictures is kept at once under keys of its own, so no picture is made
+twice: not after a kill, nor when a wording, a seed or a condition is added.
 """
 
 import hashlib
@@ -19,11 +21,12 @@ import pandas as pd
 import pyarrow
 import pyarrow.parquet
 import torch
+import transformers
 from PIL import Image
 from tqdm import tqdm
 
 from whitebear.errors import UserError
-from whitebear.generate import check_sampling, generate
+from whitebear.generate import check_sampling, generate_batches
 from whitebear.models import find_model, fingerprint, load_pipeline, locate
 from whitebear.paths import MODELS
 from whitebear.pocket.world import load_world
@@ -31,6 +34,11 @@ from whitebear.prompts import an, check_concepts, check_seeds, prompt_grid
 from whitebear.scoring import clip_score, clip_source, detector_for, is_pocket, load_clip
 
 CODE = ("generate.py", "models.py", "run.py", "scoring.py")  # what decides a chunk, besides data
+VERSIONS = (
+    f"torch {torch.__version__.partition('+')[0]}",
+    f"diffusers {diffusers.__version__}",
+    f"transformers {transformers.__version__}",
+)
 
 
 @dataclass(frozen=True)
@@ -110,23 +118,28 @@ def write_parquet(table: pd.DataFrame, path: Path) -> Path:
 def run_chunk(spec: ChunkSpec, progress: bool = True) -> Path:
     """Make and score the pictures of one concept; returns the parquet file, made or found.
 
-    Columns: those of `prompt_grid`, then model, steps, guidance, p_asked and present (the asked
-    concept), p_other and other_present (the other object of a pair), clip_score (cosine of the
-    picture with "a picture of a {concept}") and png (bytes, first seeds only).
+    Columns: those of `prompt_grid`, then model, revision (of its files), versions, steps, guidance,
+    p_asked and present (the asked concept), p_other and other_present (the other object of a pair),
+    clip_score (cosine of the picture with "a picture of a {concept}") and png (bytes, first seeds
+    only).
     """
     folder = check_writable(Path(spec.output) / "chunks")
     check_sampling(spec.steps, spec.guidance)
     free = not is_pocket(spec.model)
     table = prompt_grid([spec.concept], spec.conditions, list(spec.seeds), free=free)
     model_state, judge_state = fingerprint(locate(spec.model)), _judge_state(spec.model)
-    name = f"{re.sub(r'[^a-z0-9]+', '-', spec.concept.lower())}-"
-    path = folder / f"{name}{_digest(spec, table, model_state, judge_state)}.parquet"
+    settings = _settings(spec, model_state, judge_state)
+    name = re.sub(r"[^a-z0-9]+", "-", spec.concept.lower())
+    path = folder / f"{name}-{_digest(settings, spec.keep_images, *table.to_dict('list').values())}"
+    path = path.with_name(f"{path.name}.parquet")
     if not _is_whole(path):
-        pipe, clip = _loaded(spec.model, model_state, judge_state)
-        images = generate(
-            pipe, table, spec.steps, spec.guidance, find_model(spec.model).batch, progress
-        )
-        write_parquet(_scored(spec, table, images, clip), path)
+        kept = check_writable(Path(spec.output) / "rows" / f"{name}-{_digest(settings)}")
+        keys = _row_keys(spec, table)
+        _make_missing(spec, table, keys, kept, model_state, judge_state, progress)
+        about = {"model": spec.model, "revision": model_state, "versions": ", ".join(VERSIONS),
+                 "steps": spec.steps, "guidance": float(spec.guidance)}  # fmt: skip
+        scores = _kept_rows(kept).loc[keys].reset_index(drop=True)
+        write_parquet(pd.concat([table.assign(**about), scores], axis=1), path)
     return path
 
 
@@ -147,15 +160,46 @@ def _judge_state(model: str) -> str:
     return fingerprint(Path(source)) if Path(source).is_dir() else source
 
 
-def _digest(spec: ChunkSpec, table: pd.DataFrame, *states: str) -> str:
-    """16 hex digits over the prompts, settings, models, code and versions behind a chunk."""
-    digest = hashlib.sha256(table.to_json(orient="records").encode())
-    versions = [torch.__version__.partition("+")[0], diffusers.__version__]
-    settings = [spec.model, spec.steps, float(spec.guidance), spec.keep_images, *versions]
-    digest.update(json.dumps([*settings, *states]).encode())
-    for name in CODE:
-        digest.update(Path(__file__).with_name(name).read_bytes())
-    return digest.hexdigest()[:16]
+def _digest(*parts) -> str:
+    """16 hex digits over anything that JSON can say."""
+    return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:16]
+
+
+def _settings(spec: ChunkSpec, *states: str) -> str:
+    """Digest of all that decides a picture and its scores, but for its row of the grid."""
+    code = [Path(__file__).with_name(name).read_text(encoding="utf-8") for name in CODE]
+    return _digest(spec.model, spec.steps, float(spec.guidance), VERSIONS, states, code)
+
+
+def _row_keys(spec: ChunkSpec, table: pd.DataFrame) -> list[str]:
+    """What a row's scores follow from, under fixed settings; not how its wording is called."""
+    png = table.seed.isin(spec.seeds[: spec.keep_images])
+    rows = zip(table.concept, table.seed, table.prompt, table.other, png, strict=True)
+    return [_digest(*row) for row in rows]
+
+
+def _kept_rows(folder: Path) -> pd.DataFrame:
+    """The rows that were ever scored under these settings, by key; half-written files are none."""
+    files = [path for path in sorted(folder.glob("*.parquet")) if _is_whole(path)]
+    if not files:
+        return pd.DataFrame(index=pd.Index([], name="key"))
+    rows = pd.concat([pd.read_parquet(path) for path in files]).set_index("key")
+    return rows[~rows.index.duplicated()]
+
+
+def _make_missing(spec, table, keys, kept: Path, model_state, judge_state, progress) -> None:
+    """Make and score what `kept` lacks: a file a batch, at the end one file for all."""
+    made = _kept_rows(kept).index
+    missing = table.assign(key=keys)[~pd.Index(keys).isin(made)].drop_duplicates("key")
+    if not len(missing):
+        return
+    pipe, clip = _loaded(spec.model, model_state, judge_state)
+    batch = find_model(spec.model).batch
+    for part, images in generate_batches(pipe, missing, spec.steps, spec.guidance, batch, progress):
+        write_parquet(_scored(spec, part, images, clip), kept / f"{part.key.iloc[0]}.parquet")
+    whole = write_parquet(_kept_rows(kept).reset_index(), kept / "all.parquet")
+    for path in set(kept.glob("*.parquet")) - {whole}:
+        path.unlink()
 
 
 def _is_whole(path: Path) -> bool:
@@ -172,6 +216,7 @@ def _loaded(model: str, model_state: str, judge_state: str):
 
 
 def _scored(spec: ChunkSpec, table: pd.DataFrame, images, clip) -> pd.DataFrame:
+    """Key and scores of the pictures of some rows."""
     others = sorted(set(table.other) - {""})
     detector = detector_for(spec.model, [spec.concept, *others], clip)
     scores = detector.scores(images)
@@ -179,17 +224,16 @@ def _scored(spec: ChunkSpec, table: pd.DataFrame, images, clip) -> pd.DataFrame:
     caption = f"a picture of {an(spec.concept)}"
     kept = set(spec.seeds[: spec.keep_images])
     pairs = list(enumerate(table.other))
-    return table.assign(
-        model=spec.model,
-        steps=spec.steps,
-        guidance=float(spec.guidance),
-        p_asked=scores[spec.concept].to_numpy(),
-        present=present[spec.concept].to_numpy(),
-        p_other=[float(scores[o][i]) if o else float("nan") for i, o in pairs],
-        other_present=pd.array([bool(present[o][i]) if o else None for i, o in pairs], "boolean"),
-        clip_score=clip_score(images, [caption] * len(table), clip),
-        png=[_png(images[i]) if s in kept else None for i, s in enumerate(table.seed)],
-    )
+    other_present = [bool(present[o][i]) if o else None for i, o in pairs]
+    return pd.DataFrame({
+        "key": table.key.to_numpy(),
+        "p_asked": scores[spec.concept].to_numpy(),
+        "present": present[spec.concept].to_numpy(),
+        "p_other": [float(scores[o][i]) if o else float("nan") for i, o in pairs],
+        "other_present": pd.array(other_present, "boolean"),
+        "clip_score": clip_score(images, [caption] * len(table), clip),
+        "png": [_png(images[i]) if s in kept else None for i, s in enumerate(table.seed)],
+    })  # fmt: skip
 
 
 def _png(image) -> bytes:
