@@ -107,3 +107,12 @@ def test_figures_are_drawn(watched, table):
         assert figure.axes
     panels = attention_figures.curves(lines).axes
     assert len([axes for axes in panels if axes.get_visible()]) == lines.wording.nunique()
+
+
+def test_costs_show_every_contender_of_every_shape():
+    rows = [("a", "bare", 1.0), ("a", "ours, mass", 1.01), ("b", "bare", 1.0)]
+    table = pd.DataFrame(rows, columns=["shape", "contender", "ratio"]).assign(low=0.9, high=1.1)
+    figure = attention_figures.costs(table.set_index(["shape", "contender"]))
+    labels = [[tick.get_text() for tick in axes.get_yticklabels()] for axes in figure.axes]
+    assert labels == [["bare", "ours, mass"], ["bare"]]
+    assert [axes.get_title() for axes in figure.axes] == ["a", "b"]

@@ -144,10 +144,12 @@ def costs(table: pd.DataFrame) -> Figure:
     """
     shapes = list(dict.fromkeys(table.index.get_level_values("shape")))
     with plt.rc_context(STYLE):
-        longest = max(len(table.loc[shape]) for shape in shapes)
-        size = (4.9 * len(shapes), 0.9 + 0.3 * longest)
-        figure, panels = plt.subplots(1, len(shapes), figsize=size, squeeze=False)
-        for shape, axes in zip(shapes, panels[0], strict=True):
+        heights = [len(table.loc[shape]) for shape in shapes]
+        size = (6.4, 0.7 * len(shapes) + 0.24 * sum(heights))
+        figure, panels = plt.subplots(
+            len(shapes), figsize=size, squeeze=False, height_ratios=heights
+        )
+        for shape, axes in zip(shapes, panels[:, 0], strict=True):
             rows = table.loc[shape]
             for y, (name, row) in enumerate(rows.iterrows()):
                 mine = name.startswith("ours")
