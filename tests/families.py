@@ -84,19 +84,25 @@ def tiny_sd3(t5=True):
     )  # fmt: skip
 
 
-def tiny_flux():
-    """Two double blocks and two single blocks, text first."""
+def flux_pipeline(**sizes):
+    """A random FLUX.1 with a transformer of these sizes, everything else small."""
     torch.manual_seed(5)
     clip, words = tiny_tokenizer(), t5_tokenizer()
     transformer = FluxTransformer2DModel(
-        in_channels=16, num_layers=2, num_single_layers=2, attention_head_dim=16,
-        num_attention_heads=2, joint_attention_dim=32, pooled_projection_dim=WIDTH,
-        axes_dims_rope=(4, 4, 8),
-    )  # fmt: skip
+        in_channels=16, joint_attention_dim=32, pooled_projection_dim=WIDTH, **sizes
+    )
     return FluxPipeline(
         transformer=transformer, scheduler=FlowMatchEulerDiscreteScheduler(), vae=tiny_vae(),
         text_encoder=CLIPTextModel(text_config(clip)), tokenizer=clip,
         text_encoder_2=t5_encoder(words), tokenizer_2=words,
+    )  # fmt: skip
+
+
+def tiny_flux():
+    """Two double blocks and two single blocks, text first."""
+    return flux_pipeline(
+        num_layers=2, num_single_layers=2, attention_head_dim=16, num_attention_heads=2,
+        axes_dims_rope=(4, 4, 8),
     )  # fmt: skip
 
 

@@ -21,14 +21,11 @@ import time
 import types
 from pathlib import Path
 
-import diffusers
 import pandas as pd
 import torch
 from diffusers import (
     DDIMScheduler,
-    FlowMatchEulerDiscreteScheduler,
-    FluxPipeline,
-    FluxTransformer2DModel,
+    DiffusionPipeline,
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
@@ -38,7 +35,7 @@ from transformers import CLIPTextModel
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 from conftest import WIDTH, text_config, tiny_tokenizer  # noqa: E402
-from families import t5_encoder, t5_tokenizer, tiny_vae  # noqa: E402
+from families import flux_pipeline, tiny_vae  # noqa: E402
 from whitebear.hooks import capture_attention  # noqa: E402
 from whitebear.run import write_parquet  # noqa: E402
 from whitebear.stats import overheads  # noqa: E402
@@ -63,25 +60,18 @@ def sd_pipeline(device: str) -> StableDiffusionPipeline:
     )  # fmt: skip
 
 
-def flux_pipeline(device: str) -> FluxPipeline:
+def flux_attention(device: str) -> DiffusionPipeline:
     """FLUX.1's attention at 1024x1024: 4,096 image and 512 text tokens, head width 128.
 
     One double and one single block, and on a CPU 2 of the 24 heads.
     """
-    clip, words = tiny_tokenizer(), t5_tokenizer()
-    transformer = FluxTransformer2DModel(
-        in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=128,
-        num_attention_heads=2 if device == "cpu" else 24, joint_attention_dim=32,
-        pooled_projection_dim=WIDTH, axes_dims_rope=(16, 56, 56),
-    )  # fmt: skip
-    return FluxPipeline(
-        transformer=transformer, scheduler=FlowMatchEulerDiscreteScheduler(), vae=tiny_vae(),
-        text_encoder=CLIPTextModel(text_config(clip)), tokenizer=clip,
-        text_encoder_2=t5_encoder(words), tokenizer_2=words,
+    return flux_pipeline(
+        num_layers=1, num_single_layers=1, attention_head_dim=128,
+        num_attention_heads=2 if device == "cpu" else 24, axes_dims_rope=(16, 56, 56),
     )  # fmt: skip
 
 
-SHAPES = {"SD 1.x": (sd_pipeline, 512), "FLUX.1 attention": (flux_pipeline, 1024)}
+SHAPES = {"SD 1.x": (sd_pipeline, 512), "FLUX.1 attention": (flux_attention, 1024)}
 
 
 def install_peers(folder: str) -> None:
@@ -142,7 +132,7 @@ def tensor_bytes(thing, seen=None) -> int:
     seen.add(id(thing))
     if isinstance(thing, torch.Tensor):
         return thing.nbytes
-    if isinstance(thing, diffusers.DiffusionPipeline):
+    if isinstance(thing, DiffusionPipeline):
         return 0
     if isinstance(thing, dict):
         return sum(tensor_bytes(value, seen) for value in thing.values())
