@@ -141,6 +141,12 @@ def test_only_safetensors_are_written(toy_models):
     assert suffixes == {".json", ".safetensors"}
 
 
+def test_the_tokenizer_is_saved_as_it_was_made(toy_models):
+    """Not with the padding and truncation of its last call in training."""
+    saved = json.loads((toy_models / "pocket/tokenizer/tokenizer.json").read_text())
+    assert saved["padding"] is None and saved["truncation"] is None
+
+
 def test_tokenizer_knows_the_captions_and_any_text(toy_models):
     pipe = StableDiffusionPipeline.from_pretrained(toy_models / "pocket")
     assert pipe.tokenizer.tokenize("A bear") == ["a</w>", *pipe.tokenizer.tokenize("bear")]

@@ -65,6 +65,9 @@ def encode_captions(tokenizer: CLIPTokenizer, captions: list[list[str]]) -> torc
             flat[i : i + 20_000], padding="max_length", max_length=POSITIONS, truncation=True
         )
         rows.append(torch.tensor(batch.input_ids, dtype=torch.int16))
+    # The tokenizer remembers how it was called, and would be saved with it.
+    tokenizer.backend_tokenizer.no_padding()
+    tokenizer.backend_tokenizer.no_truncation()
     return torch.cat(rows).reshape(len(captions), -1, POSITIONS)
 
 
