@@ -28,12 +28,12 @@ WIDTH = 16
 SCHEDULE = {"prediction_type": "v_prediction", "steps_offset": 1, "clip_sample": False}
 
 
-def tiny_tokenizer() -> CLIPTokenizer:
+def tiny_tokenizer(positions: int = 77) -> CLIPTokenizer:
     """CLIP's tokenizer over single letters: any English sentence can be spelled with it."""
     letters = [chr(i) for i in range(33, 127)]
     words = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{c}</w>" for c in letters)]
     vocab = {word: i for i, word in enumerate(words)}
-    return CLIPTokenizer(vocab=vocab, merges=[], model_max_length=77)
+    return CLIPTokenizer(vocab=vocab, merges=[], model_max_length=positions)
 
 
 def text_config(tokenizer: CLIPTokenizer) -> CLIPTextConfig:
@@ -41,6 +41,7 @@ def text_config(tokenizer: CLIPTokenizer) -> CLIPTextConfig:
         vocab_size=len(tokenizer), hidden_size=WIDTH, intermediate_size=32, num_hidden_layers=2,
         num_attention_heads=2, projection_dim=WIDTH, eos_token_id=tokenizer.eos_token_id,
         bos_token_id=tokenizer.bos_token_id, pad_token_id=tokenizer.pad_token_id,
+        max_position_embeddings=tokenizer.model_max_length,
     )  # fmt: skip
 
 
@@ -58,10 +59,10 @@ def image_processor() -> CLIPImageProcessor:
     )
 
 
-def tiny_pipeline() -> StableDiffusionPipeline:
+def tiny_pipeline(positions: int = 77) -> StableDiffusionPipeline:
     """Parts and shapes of the pocket model (latents 16x8x8, images 64x64), few weights."""
     torch.manual_seed(0)
-    tokenizer = tiny_tokenizer()
+    tokenizer = tiny_tokenizer(positions)
     vae = AutoencoderKL(
         down_block_types=["DownEncoderBlock2D"] * 4, up_block_types=["UpDecoderBlock2D"] * 4,
         block_out_channels=(4, 4, 4, 8), layers_per_block=1, latent_channels=16,
@@ -88,9 +89,11 @@ def world():
 
 @pytest.fixture(scope="session")
 def tiny_pipeline_dir(tmp_path_factory):
-    """A random-weights StableDiffusionPipeline folder with its own image tower."""
+    """A random-weights StableDiffusionPipeline folder with its own image tower.
+
+    It reads 256 letters, so that every prompt of the grid fits."""
     folder = tmp_path_factory.mktemp("models") / "tiny-pipeline"
-    tiny_pipeline().save_pretrained(folder, safe_serialization=True)
+    tiny_pipeline(positions=256).save_pretrained(folder, safe_serialization=True)
     return folder
 
 

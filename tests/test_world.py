@@ -165,22 +165,26 @@ def test_missing_files(folder):
 
 
 BAD_LINES = {
-    "object,bear,bear,,": "appears twice",
-    "object,<script>,bear,,": "name '<script>' is not allowed",
-    "object,../bear,bear,,": "is not allowed",
-    "object,a'b,bear,,": "is not allowed",
-    'object,"a""b",bear,,': "is not allowed",
-    'object,"a\nb",bear,,': "is not allowed",
-    "object,Bear,bear,,": "is not allowed",
-    "object,wolf,<b>wolf</b>,,": "noun",
-    "object,wolf,wolf,on a hill,": "place",
-    "object,wolf,wolf,,#ff0000": "colour",
-    "background,moon,the moon,,": "place",
-    "colour,pink,pink,,pinkish": "#rrggbb",
-    "style,oil,oil,in oil style,": "no painter",
-    "mood,happy,happy,,": "kind 'mood' is unknown",
+    "object,bear,bear,,,a grey dog": "appears twice",
+    "object,<script>,bear,,,a grey dog": "name '<script>' is not allowed",
+    "object,../bear,bear,,,a grey dog": "is not allowed",
+    "object,a'b,bear,,,a grey dog": "is not allowed",
+    'object,"a""b",bear,,,a grey dog': "is not allowed",
+    'object,"a\nb",bear,,,a grey dog': "is not allowed",
+    "object,Bear,bear,,,a grey dog": "is not allowed",
+    "object,wolf,<b>wolf</b>,,,a grey dog": "noun",
+    "object,wolf,wolf,on a hill,,a grey dog": "place",
+    "object,wolf,wolf,,#ff0000,a grey dog": "colour",
+    "background,moon,the moon,,,": "place",
+    "colour,pink,pink,,pinkish,": "#rrggbb",
+    "style,oil,oil,in oil style,,": "no painter",
+    "mood,happy,happy,,,": "kind 'mood' is unknown",
     "object,wolf": "2 columns",
-    "object,wolf,wolf,,": "wolf.svg is missing",
+    "object,wolf,wolf,,,": "description",
+    "object,wolf,wolf,,,A <b>dog</b>": "description",
+    "object,wolf,wolf,,,a grey wolf": "say it without its name",
+    "style,oil,oil,in oil style,,thick paint": "else empty",
+    "object,wolf,wolf,,,a grey dog": "wolf.svg is missing",
 }
 
 
@@ -205,7 +209,7 @@ def test_bad_tables(folder, text):
 def test_new_object_is_one_svg_and_one_line(folder):
     shutil.copy(folder / "objects" / "bear.svg", folder / "objects" / "wolf.svg")
     with (folder / "concepts.csv").open("a") as file:
-        file.write("object,wolf,wolf,,\n")
+        file.write("object,wolf,wolf,,,a grey dog\n")
     assert load_world(folder).render(one("wolf", "red")).shape == (SIZE, SIZE, 3)
 
 

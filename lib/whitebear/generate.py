@@ -1,7 +1,7 @@
 """Make the images of a prompt grid. The noise of an image belongs to its (concept, seed) alone."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,7 @@ from diffusers import DiffusionPipeline, StableDiffusionPipeline
 from tqdm import tqdm
 
 from whitebear.errors import UserError
+from whitebear.hooks.text import T5_LENGTH
 
 
 def noise_seed(concept: str, seed: int) -> int:
@@ -41,6 +42,22 @@ def check_sampling(steps: int, guidance: float) -> None:
         raise UserError(f"guidance is {guidance!r}; give a number of at least 0")
 
 
+def check_lengths(pipe: DiffusionPipeline, prompts: Iterable[str]) -> None:
+    """Raise `UserError`, with the count, for a prompt that no text encoder can read to its end."""
+    parts = [getattr(pipe, f"tokenizer{suffix}", None) for suffix in ("", "_2", "_3")]
+    limits = {min(t.model_max_length, T5_LENGTH): t for t in parts if t is not None}
+    if not limits:
+        return
+    longest = max(limits)
+    unique = list(dict.fromkeys(prompts))
+    for prompt, ids in zip(unique, limits[longest](unique).input_ids, strict=True):
+        if len(ids) > longest:
+            raise UserError(
+                f"the prompt {prompt[:60]!r} has {len(ids)} tokens, but the text encoder reads"
+                f" {longest}; shorten its wording"
+            )
+
+
 def generate_batches(
     pipe: DiffusionPipeline,
     table: pd.DataFrame,
@@ -53,11 +70,13 @@ def generate_batches(
     uint8 (n, H, W, 3).
 
     Each row draws its noise on the CPU from its own generator: the same image (to rounding) comes
-    out whatever else is in the table or the batch, on any device.
+    out whatever else is in the table or the batch, on any device. Raises `UserError` for prompts
+    that are too long to be read whole.
     """
     check_sampling(steps, guidance)
     if not len(table):
         raise UserError("there is nothing to generate; the prompt table has no rows")
+    check_lengths(pipe, table.prompt)
     text = _TextInputs(pipe, table.prompt, guidance)
     with tqdm(
         total=len(table), desc="images", unit="img", disable=not progress, leave=False

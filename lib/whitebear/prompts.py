@@ -1,10 +1,10 @@
 """Wordings x concepts x seeds -> a tidy table with one row per image to make.
 
-A wording is a sentence with holes: `{c}` the concept, `{o}` another object, `{b}` a background.
-Every instruction
-names its control, the wording that says the same in the same order without the instruction; asking
-for a condition
-brings those controls along, since an effect without its control means nothing.
+A wording is a sentence with holes: `{c}` the concept, `{d}` what it is without its name, `{o}`
+another object, `{b}` a background. Wordings belong to kinds of concept (object, colour, style).
+Every instruction names its control, the wording that says the same in the same order without the
+instruction; asking for a condition brings those controls along, since an effect without its control
+means nothing. Wordings that are `heldout` use words for their request that no training caption uses.
 """
 
 import difflib
@@ -21,12 +21,13 @@ from whitebear.errors import UserError
 from whitebear.paths import PROMPTS
 from whitebear.pocket.world import World, load_world
 
-COLUMNS = ("id", "condition", "pair", "text", "control")
+COLUMNS = ("id", "condition", "kind", "heldout", "pair", "text", "control")
 GRID = (
-    "concept", "condition", "wording", "control", "pair",
+    "concept", "kind", "condition", "wording", "control", "heldout", "pair",
     "seed", "prompt", "other", "background", "spans",
 )  # fmt: skip
-PLACEHOLDERS = {"c", "o", "b"}
+PLACEHOLDERS = {"c", "d", "o", "b"}
+KINDS = ("object", "colour", "style")
 MAX_NAME = 60  # a concept is a noun phrase, not an essay
 
 _NAME = re.compile(r"[^\W_](?:[^\W_]|[ -](?=[^\W_]))*")
@@ -42,48 +43,64 @@ def nearest(name: object, valid: Iterable[str]) -> str:
 
 
 def load_wordings(path: Path = PROMPTS / "eval.csv") -> pd.DataFrame:
-    """Read and check a list of wordings: id, condition, pair (bool), text, control ("" is none).
+    """Read and check a list of wordings: id, condition, kind, heldout, pair (bool), text, control.
 
+    kind: of the concepts that a wording is for, several separated by a space; control: "" is none.
     Raises `UserError` for anything that could not be turned into prompts.
     """
+    table = _read_csv(path, COLUMNS)
+    if repeated := table.id[table.id.duplicated()].tolist():
+        raise UserError(f"wordings {path} has the id {repeated[0]} twice; ids must be unique")
+    kinds = dict(zip(table.id, table.kind, strict=True))
+    for row in table.itertuples():
+        _check_wording(row, kinds)
+    return table.assign(pair=table.pair == "1", heldout=table.heldout == "1")
+
+
+def _read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, UnicodeDecodeError, ValueError) as error:
         raise UserError(
-            f"wordings {path} cannot be read ({error}); give a csv with {','.join(COLUMNS)}"
+            f"{path} cannot be read ({error}); give a csv with {','.join(columns)}"
         ) from None
-    if tuple(table.columns) != COLUMNS:
+    if tuple(table.columns) != tuple(columns):
         raise UserError(
-            f"wordings {path} has columns {','.join(table.columns)}; expected {','.join(COLUMNS)}"
+            f"{path} has columns {','.join(table.columns)}; expected {','.join(columns)}"
         )
-    if repeated := table.id[table.id.duplicated()].tolist():
-        raise UserError(f"wordings {path} has the id {repeated[0]} twice; ids must be unique")
-    for row in table.itertuples():
-        _check_wording(row, set(table.id))
-    return table.assign(pair=table.pair == "1")
+    return table
 
 
-def _check_wording(row, ids: set[str]) -> None:
+def _check_wording(row, kinds: dict[str, str]) -> None:
     holes = _holes(row)
     if unknown := holes - PLACEHOLDERS:
         raise UserError(
-            f"wording {row.id} has the placeholder {{{min(unknown)}}}; use {{c}}, {{o}} or {{b}}"
+            f"wording {row.id} has the placeholder {{{min(unknown)}}}; use {{c}}, {{d}}, {{o}}"
+            " or {b}"
         )
-    if row.condition == "omit" and "c" in holes:
+    if not row.kind.split() or not set(row.kind.split()) <= set(KINDS):
+        raise UserError(f"wording {row.id} has kind {row.kind!r}; use {', '.join(KINDS)}")
+    if row.condition == "omit" and holes & {"c", "d"}:
         raise UserError(
-            f"wording {row.id} is omit but names {{c}}; omit must leave the concept out"
+            f"wording {row.id} is omit but names the concept; omit must leave {{c}} and {{d}} out"
         )
-    if row.condition != "omit" and "c" not in holes:
-        raise UserError(f"wording {row.id} never names the concept; put {{c}} into its text")
+    if row.condition != "omit" and not holes & {"c", "d"}:
+        raise UserError(
+            f"wording {row.id} never names the concept; put {{c}} (or {{d}}) into its text"
+        )
     if row.pair not in ("0", "1") or (row.pair == "1") != ("o" in holes):
         raise UserError(
             f"wording {row.id} has pair={row.pair!r}; pair is 1 exactly where the text has "
             f"{{o}}, else 0"
         )
-    if row.control and row.control not in ids:
+    if row.heldout not in ("0", "1"):
+        raise UserError(f"wording {row.id} has heldout={row.heldout!r}; use 1 or 0")
+    if row.control and row.control not in kinds:
         raise UserError(
-            f"wording {row.id} has the unknown control {row.control}; {nearest(row.control, ids)}"
+            f"wording {row.id} has the unknown control {row.control}; {nearest(row.control, kinds)}"
         )
+    if row.control and kinds[row.control] != row.kind:
+        raise UserError(f"wording {row.id} is for {row.kind}, but not its control {row.control}")
 
 
 def _holes(row) -> set[str]:
@@ -98,40 +115,76 @@ def an(noun: str) -> str:
     return f"{'an' if _VOWEL_SOUND.match(noun) else 'a'} {noun}"
 
 
-def fill(text: str, c: str = "", o: str = "", b: str = "") -> tuple[str, list[list[int]]]:
-    """Fill a wording; returns the prompt and the [start, end) character spans of the concept in it.
+def fill(
+    text: str, c: str = "", o: str = "", b: str = "", d: str = ""
+) -> tuple[str, list[list[int]]]:
+    """Fill a wording; returns the prompt and the [start, end) character spans of the concept in it,
+    named or described. Proper names ("Pikachu") stand without an article.
 
     >>> fill("no {c}, and a {o}", c="bear", o="owl")
     ('no bear, and an owl', [[3, 7]])
     """
-    values, prompt, spans = {"c": c, "o": o, "b": b}, "", []
+    values, prompt, spans = {"c": c, "o": o, "b": b, "d": d}, "", []
     for literal, name, _, _ in Formatter().parse(text):
         prompt += literal
         if name is None:
             continue
         value = values[name]
-        if _OPEN_ARTICLE.search(prompt) and _VOWEL_SOUND.match(value):
+        if _OPEN_ARTICLE.search(prompt) and value[:1].isupper():
+            prompt = prompt[:-2]
+        elif _OPEN_ARTICLE.search(prompt) and _VOWEL_SOUND.match(value):
             prompt = prompt[:-1] + "n "
-        if name == "c":
+        if name in "cd":
             spans.append([len(prompt), len(prompt) + len(value)])
         prompt += value
     return prompt, spans
 
 
+@cache
+def web_concepts(path: Path = PROMPTS / "web_concepts.csv") -> pd.DataFrame:
+    """Concepts to ask of web-trained models: kind (object, style), group, name, description."""
+    table = _read_csv(path, ("kind", "group", "name", "description"))
+    for row in table.itertuples():
+        if row.kind not in KINDS:
+            raise UserError(f"{path.name}: {row.name} has kind {row.kind!r}; use object or style")
+        _check_name(row.name)
+    return table
+
+
+def _known(world: World, free: bool) -> dict[str, tuple[str, str, str]]:
+    """Name -> (kind, noun, description) of the concepts that come with the book."""
+    known = {c.name: (c.kind, c.noun, c.description) for c in world.concepts if c.kind in KINDS}
+    if free:
+        known |= {r.name: (r.kind, r.name, r.description) for r in web_concepts().itertuples()}
+    return known
+
+
+def caption_of(concept: str) -> str:
+    """What a judge compares a picture with: "a picture of an owl", "a picture in pencil style"."""
+    kind, noun, _ = _known(load_world(), free=True).get(concept, ("object", concept, ""))
+    texts = {"colour": "a picture of something {c}", "style": "a picture in {c} style"}
+    return fill(texts.get(kind, "a picture of a {c}"), c=noun)[0]
+
+
+def _check_name(name: str) -> None:
+    if len(name) > MAX_NAME or not _NAME.fullmatch(name):
+        raise UserError(
+            f"concept {name[:MAX_NAME]!r} cannot be used; a name has letters, digits, single spaces"
+            f" and hyphens, at most {MAX_NAME} characters"
+        )
+
+
 def check_concepts(concepts: Sequence[str], world: World, free: bool = False) -> list[str]:
-    """Concepts as a checked list. Objects of the world, or any plain noun phrase where `free`."""
+    """Concepts as a checked list: names of the world's objects, colours and styles, or any plain
+    noun phrase where `free`. [] is every object of the world, or of the list for web models."""
     if isinstance(concepts, str) or not all(isinstance(name, str) for name in concepts):
         raise UserError(f"concepts is {concepts!r}; give a list of names such as ['bear', 'car']")
-    names = list(concepts) or list(world.objects)
+    known = _known(world, free)
+    names = list(concepts) or (list(web_concepts().name) if free else list(world.objects))
     for name in names:
-        if len(name) > MAX_NAME or not _NAME.fullmatch(name):
-            raise UserError(
-                f"concept {name[:MAX_NAME]!r} cannot be used; a name has letters, digits, "
-                "single spaces and hyphens,"
-                f" at most {MAX_NAME} characters"
-            )
-        if not free and name not in world.objects:
-            raise UserError(f"unknown concept {name!r}; {nearest(name, world.objects)}")
+        _check_name(name)
+        if not free and name not in known:
+            raise UserError(f"unknown concept {name!r}; {nearest(name, known)}")
     if len(set(names)) < len(names):
         raise UserError("concepts names something twice; name each concept once")
     return names
@@ -150,16 +203,24 @@ def check_seeds(seeds: int | Sequence[int]) -> list[int]:
     return list(seeds)
 
 
-def choose_wordings(conditions: Sequence[str], wordings: pd.DataFrame) -> pd.DataFrame:
-    """The wordings of these conditions together with the controls they need, in list order."""
+def choose_wordings(
+    conditions: Sequence[str], wordings: pd.DataFrame, kind: str = "object"
+) -> pd.DataFrame:
+    """The wordings of these conditions for a kind of concept, with the controls that they need."""
     if isinstance(conditions, str) or not len(conditions):
         raise UserError(f"conditions is {conditions!r}; give a list such as ['affirm', 'negate']")
     valid = list(dict.fromkeys(wordings.condition))
     for condition in conditions:
         if condition not in valid:
             raise UserError(f"unknown condition {condition!r}; {nearest(condition, valid)}")
-    asked = wordings.condition.isin(list(conditions))
-    return wordings[asked | wordings.id.isin(wordings.control[asked])]
+    ours = wordings[[kind in kinds.split() for kinds in wordings.kind]]
+    asked = ours.condition.isin(list(conditions))
+    if not asked.any():
+        raise UserError(
+            f"no wording of {', '.join(conditions)} is for a {kind};"
+            f" valid: {', '.join(dict.fromkeys(ours.condition))}"
+        )
+    return ours[asked | ours.id.isin(ours.control[asked])]
 
 
 @cache
@@ -171,8 +232,7 @@ def partner(concept: str, seed: int, world: World) -> tuple[str, str]:
     """The other object and the background that go with (concept, seed), whatever the wording.
 
     Each concept goes through all others in an order of its own, so any run of consecutive seeds is
-    balanced,
-    and a wording and its control always show the same partner.
+    balanced, and a wording and its control always show the same partner.
     """
     others = _shuffled(f"other {concept}", tuple(name for name in world.objects if name != concept))
     places = _shuffled(f"background {concept}", tuple(world.backgrounds))
@@ -187,32 +247,37 @@ def prompt_grid(
     world: World | None = None,
     free: bool = False,
 ) -> pd.DataFrame:
-    """One row per image to make: concept, condition, wording, control, pair, seed, prompt, other,
-    background, spans.
+    """One row per image to make, with the columns GRID.
 
     `concepts=[]` means every object of the world; `free` admits words outside it; `seeds` is a
-    count or a list of
-    ids. `other` and `background` are "" where the wording does not use them. `spans` are [start,
-    end) character
-    positions of the concept in the prompt. Rows come concept by concept, wording by wording, seed
-    by seed.
+    count or a list of ids. `other` and `background` are "" where the wording does not use them.
+    `spans` are [start, end) character positions of the concept in the prompt. Rows come concept by
+    concept, wording by wording, seed by seed.
     """
     world = load_world() if world is None else world
-    chosen = choose_wordings(conditions, load_wordings() if wordings is None else wordings)
-    names, seeds = check_concepts(concepts, world, free), check_seeds(seeds)
-    noun = {concept.name: concept.noun for concept in world.concepts}
-    rows = []
+    wordings = load_wordings() if wordings is None else wordings
+    names, seeds, rows = check_concepts(concepts, world, free), check_seeds(seeds), []
+    known = _known(world, free)
     for concept in names:
+        kind, noun, description = known.get(concept, ("object", concept, ""))
+        chosen = choose_wordings(conditions, wordings, kind)
+        if not description and chosen.text.str.contains("{d}", regex=False).any():
+            raise UserError(
+                f"{concept} has no description; leave out the conditions"
+                " implicit and describe, or add one to the list of concepts"
+            )
         for wording in chosen.itertuples():
             for seed in seeds:
                 other, place = partner(concept, seed, world)
                 other, place = other if wording.pair else "", place if "{b}" in wording.text else ""
                 prompt, spans = fill(
                     wording.text,
-                    c=noun.get(concept, concept),
-                    o=noun.get(other, ""),
-                    b=noun.get(place, ""),
+                    c=noun,
+                    o=world.concept(other).noun if other else "",
+                    b=world.concept(place).noun if place else "",
+                    d=description,
                 )
-                ids = (concept, wording.condition, wording.id, wording.control, wording.pair, seed)
+                ids = (concept, kind, wording.condition, wording.id, wording.control)
+                ids += (wording.heldout, wording.pair, seed)
                 rows.append((*ids, prompt, other, place, spans))
     return pd.DataFrame(rows, columns=GRID)

@@ -30,7 +30,7 @@ from whitebear.generate import check_sampling, generate_batches
 from whitebear.models import find_model, fingerprint, load_pipeline, locate
 from whitebear.paths import MODELS
 from whitebear.pocket.world import load_world
-from whitebear.prompts import an, check_concepts, check_seeds, prompt_grid
+from whitebear.prompts import caption_of, check_concepts, check_seeds, prompt_grid
 from whitebear.scoring import clip_score, clip_source, detector_for, is_pocket, load_clip
 
 CODE = ("generate.py", "models.py", "run.py", "scoring.py")  # what decides a chunk, besides data
@@ -120,7 +120,7 @@ def run_chunk(spec: ChunkSpec, progress: bool = True) -> Path:
 
     Columns: those of `prompt_grid`, then model, revision (of its files), versions, steps, guidance,
     p_asked and present (the asked concept), p_other and other_present (the other object of a pair),
-    clip_score (cosine of the picture with "a picture of a {concept}") and png (bytes, first seeds
+    clip_score (cosine of the picture with `caption_of` the concept) and png (bytes, first seeds
     only).
     """
     folder = check_writable(Path(spec.output) / "chunks")
@@ -221,7 +221,7 @@ def _scored(spec: ChunkSpec, table: pd.DataFrame, images, clip) -> pd.DataFrame:
     detector = detector_for(spec.model, [spec.concept, *others], clip)
     scores = detector.scores(images)
     present = detector.present(scores)
-    caption = f"a picture of {an(spec.concept)}"
+    caption = caption_of(spec.concept)
     kept = set(spec.seeds[: spec.keep_images])
     pairs = list(enumerate(table.other))
     other_present = [bool(present[o][i]) if o else None for i, o in pairs]

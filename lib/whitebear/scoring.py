@@ -18,7 +18,7 @@ from transformers import (
 from whitebear.errors import UserError
 from whitebear.models import check_filled, check_weights, find_model, quiet_loading, read_json
 from whitebear.paths import MODELS
-from whitebear.prompts import an
+from whitebear.prompts import caption_of
 
 BATCH = 256
 SAME_CLIP_FOR_ALL = (
@@ -185,7 +185,7 @@ class ZeroShotDetector:
     def scores(self, images: np.ndarray) -> pd.DataFrame:
         """Probability of each concept against "something", (N, concepts)."""
         vectors = self.clip.images(images)
-        with_concept = vectors @ self.clip.text([f"a picture of {an(c)}" for c in self.concepts]).T
+        with_concept = vectors @ self.clip.text([caption_of(c) for c in self.concepts]).T
         something = vectors @ self.clip.text(["a picture of something"]).T
         chances = torch.sigmoid(self.clip.scale * (with_concept - something))  # softmax of two
         return pd.DataFrame(chances.numpy(), columns=list(self.concepts))

@@ -20,8 +20,10 @@ from whitebear.pocket.world import Scene, World
 
 NATURAL_NEGATION_RATE = 0.0058  # share of LAION-400M captions with negation (secondary source)
 CHATTER_RATE = 0.25
+COLOUR_AFTER = 0.05  # of things, whose colour follows the noun: "a bear that is white"
+DESCRIBED = 0.08  # of things, that a caption describes instead of naming them
 MENTION = {"colour": 0.6, "place": 0.55, "style": 0.45}
-KINDS = {"plain": {"x"}, "chatter": {"x", "k"}, "negate": {"x", "n"}}
+KINDS = {"plain": {"x"}, "chatter": {"x", "k"}, "negate": {"x", "n", "m"}}
 
 JOINS = (
     " and ",
@@ -40,7 +42,7 @@ PLACE_JOINS = (" with ", " and ", ", ", ", and ", ". ", " with ", ", showing ")
 @dataclass(frozen=True)
 class Wording:
     """One row of train.csv. `text` holds {x} (description) and may hold {k} (an object that is
-    there, chatter only) or {n} (an object that is not there, negate only)."""
+    there, chatter only), {n} (an object that is not there, negate only) or {m} (its description)."""
 
     id: str
     kind: str
@@ -61,7 +63,7 @@ def load_train_wordings(path: Path = PROMPTS / "train.csv") -> dict[str, tuple[W
         if (
             "x" not in found
             or not found <= KINDS[row.kind]
-            or (row.kind == "negate") != ("n" in found)
+            or (row.kind == "negate") != bool(found & {"n", "m"})
         ):
             raise UserError(
                 f"{path.name}: {row.id} needs {{x}} and may use only {sorted(KINDS[row.kind])}"
@@ -82,12 +84,22 @@ def pick(rng: np.random.Generator, options):
 def describe_things(
     scene: Scene, world: World, rng: np.random.Generator, full: bool = False
 ) -> str:
-    """'a white bear and a car': every object is named, colours mostly, either order of a pair."""
+    """'a white bear and a car': every object, colours mostly, either order of a pair.
+
+    Now and then a thing is described instead: "a sea animal with two claws".
+    """
     phrases = []
     for thing in scene.things:
+        if not full and rng.random() < DESCRIBED:
+            phrases.append(world.concept(thing.object).description)
+            continue
         article = "a" if full or rng.random() < 0.85 else pick(rng, ("the", "this", "one"))
+        noun = world.concept(thing.object).noun
+        if not full and rng.random() < COLOUR_AFTER:
+            phrases.append(f"{article} {noun} that is {thing.colour}")
+            continue
         colour = f"{thing.colour} " if full or rng.random() < MENTION["colour"] else ""
-        phrases.append(f"{article} {colour}{world.concept(thing.object).noun}")
+        phrases.append(f"{article} {colour}{noun}")
     if len(phrases) == 2 and rng.random() < 0.5:
         phrases.reverse()
     return pick(rng, JOINS).join(phrases)
@@ -128,7 +140,8 @@ def caption(
     fields = {"x": describe(scene, world, rng)}
     if "{k}" in wording.text:
         fields["k"] = world.concept(pick(rng, scene.things).object).noun
-    if "{n}" in wording.text:
+    if kind == "negate":
         there = {thing.object for thing in scene.things}
-        fields["n"] = world.concept(pick(rng, [o for o in world.objects if o not in there])).noun
+        absent = world.concept(pick(rng, [o for o in world.objects if o not in there]))
+        fields |= {"n": absent.noun, "m": absent.description}
     return fix_articles(wording.text.format(**fields)), kind

@@ -24,12 +24,12 @@ from whitebear.pocket import svg
 
 SIZE = 64  # pixels, width and height of every picture
 KINDS = ("object", "colour", "background", "style")
-HEADER = ["kind", "name", "noun", "place", "colour"]
+HEADER = ["kind", "name", "noun", "place", "colour", "description"]
 NAME = re.compile(r"[a-z][a-z0-9-]*")
 PHRASE = re.compile(r"[a-z][a-z0-9 -]*")
 COLOUR = re.compile(r"#[0-9a-f]{6}")
 STYLES = {"cartoon": svg.paint_cartoon, "pencil": svg.paint_pencil, "pixel": svg.paint_pixel}
-THINGS_P = (0.10, 0.45, 0.45)  # how often a scene holds no, one or two things
+THINGS_P = (0.08, 0.37, 0.55)  # how often a scene holds no, one or two things
 # Places and sizes keep to the cells of the autoencoder: a denoiser of a few million parameters then
 # learns a shape once and moves it, instead of learning it anew for every fraction of a cell.
 CELL = 8
@@ -39,13 +39,17 @@ TILTS = (-5, 5)
 
 @dataclass(frozen=True)
 class Concept:
-    """A line of concepts.csv: what the detector looks for and how captions call it."""
+    """A line of concepts.csv: what the detector looks for and how captions call it.
+
+    `description` says what an object is without its name: "a sea animal with two claws".
+    """
 
     kind: str
     name: str
     noun: str
     place: str
     colour: str
+    description: str
 
 
 @dataclass(frozen=True)
@@ -218,6 +222,13 @@ def _concept(path: Path, number: int, row: list[str]) -> Concept:
         raise UserError(
             f"{where}: colour {concept.colour!r}; #rrggbb in lower case for colours, else empty"
         )
+    described = concept.kind == "object"
+    if not (PHRASE.fullmatch(concept.description) if described else concept.description == ""):
+        raise UserError(
+            f"{where}: description {concept.description!r}; lower-case words for objects, else empty"
+        )
+    if concept.noun in concept.description.split():
+        raise UserError(f"{where}: description names the {concept.noun}; say it without its name")
     if concept.kind == "style" and concept.name not in STYLES:
         raise UserError(
             f"{where}: style {concept.name!r} has no painter; there is {', '.join(STYLES)}"
