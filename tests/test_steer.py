@@ -136,6 +136,26 @@ def test_the_swapped_positions_are_the_asked_ones(pipes):
     assert swapped["all"] == list(range(1, 77))  # BOS sees nothing else, so it is the same
 
 
+def test_lists_patch_image_by_image(pipes):
+    """Each image of a batch gets what it would get alone, over two calls of the pipeline."""
+    pipe = pipes["sd"]
+    prompts = [PROMPT, "a bear", "no bear, a car", "a bear and a bear"]
+    sources = ["no white bear", "a bear", "a bear", "one bear, one bear"]
+    noise = torch.randn(4, 16, 8, 8, generator=torch.Generator().manual_seed(0))
+    options = {"num_inference_steps": 2, "output_type": "latent"}
+    with patch_text(pipe, prompts, sources, "concept", concept="bear"):
+        calls = [pipe(prompts[i : i + 2], latents=noise[i : i + 2], **options) for i in (0, 2)]
+    together = torch.cat([torch.as_tensor(call.images) for call in calls])
+    for i, (prompt, source) in enumerate(zip(prompts, sources, strict=True)):
+        with patch_text(pipe, prompt, source, "concept", concept="bear"):
+            alone = torch.as_tensor(pipe(prompt, latents=noise[i : i + 1], **options).images)
+        np.testing.assert_allclose(together[i], alone[0], atol=1e-5)
+    with pytest.raises(UserError, match="2 source_prompt for 4 images"):
+        patch_text(pipe, prompts, sources[:2], "eos")
+    with pytest.raises(UserError, match="more are drawn"), patch_text(pipe, prompts, "a", "eos"):
+        pipe(prompts + prompts[:1], **options)
+
+
 def test_text_states_have_roles_and_the_layers_of_both_layouts(pipes):
     found = text_states(pipes["sdxl"], ["a bear", "no bear at all"])
     assert set(found) == {"text_encoder", "text_encoder_2"}

@@ -78,72 +78,97 @@ class Patching(Listener):
             raise UserError(f"positions is {positions!r}; use one of {', '.join(PATCHES)}")
         if positions == "concept" and not concept:
             raise UserError('positions="concept" needs the concept=... whose tokens are swapped')
-        self.prompt, self.source_prompt = prompt, source_prompt
-        self.which, self.concept = positions, concept
-        self.source = text_keys(pipe, source_prompt)  # (1, n_text, D)
+        self.which, self.done = positions, 0
+        self.jobs = as_jobs(prompt, source_prompt, concept)  # one an image, or one for all
+        unique = list(dict.fromkeys(source for _, source, _ in self.jobs))
+        self.sources = dict(zip(unique, text_keys(pipe, unique), strict=True))  # (n_text, D)
         self.layers, self.seen = {}, {}  # it swaps states, so no layer has to be met
 
     def begin(self, run: Run) -> None:
-        """Match positions of the prompt with those of its source, stretch by stretch."""
-        self.to, self.take = [], []
-        for name, start, length in segment_lengths(self.pipe, run.n_text):
+        """Match positions of each prompt with those of its source, stretch by stretch."""
+        jobs = self.jobs * run.rows if len(self.jobs) == 1 else self.jobs[self.done :][: run.rows]
+        if len(jobs) < run.rows:
+            raise UserError(f"{len(self.jobs)} prompts were given to patch, but more are drawn")
+        self.done += run.rows
+        stretches = segment_lengths(self.pipe, run.n_text)
+        matched = {job: self._match(stretches, *job) for job in dict.fromkeys(jobs)}
+        self.swaps = [(*matched[job], self.sources[job[1]]) for job in jobs]
+
+    def _match(self, stretches, prompt, source_prompt, concept) -> tuple[list[int], list[int]]:
+        all_to, all_take = [], []
+        for name, start, length in stretches:
             tokenizer = getattr(self.pipe, name)
-            both = tokenise(tokenizer, [self.prompt, self.source_prompt], start, length)
-            to, take = (self._positions(both, row) for row in (0, 1))
+            both = tokenise(tokenizer, [prompt, source_prompt], start, length)
+            to, take = (self._positions(both, row, concept) for row in (0, 1))
             if self.which == "pad":  # padding ends together, wherever it begins
                 n = min(len(to), len(take))
                 to, take = to[len(to) - n :], take[len(take) - n :]
             if len(to) != len(take):
                 raise UserError(
-                    f"{self.concept or self.which!r} has {len(to)} tokens in the prompt and"
+                    f"{concept or self.which!r} has {len(to)} tokens in the prompt and"
                     f" {len(take)} in the source prompt; they must be as many"
                 )
-            self.to += [start + i for i in to]
-            self.take += [start + i for i in take]
-        if self.which != "all" and not self.to:
-            raise UserError(f"neither prompt has {self.concept or self.which!r}; nothing to swap")
+            all_to += [start + i for i in to]
+            all_take += [start + i for i in take]
+        if self.which != "all" and not all_to:
+            raise UserError(f"neither prompt has {concept or self.which!r}; nothing to swap")
+        return all_to, all_take
 
-    def _positions(self, both, row: int) -> list[int]:
+    def _positions(self, both, row: int, concept: str | None) -> list[int]:
         if self.which == "all":
             return list(range(both.ids.shape[1]))
         if self.which == "concept":
-            return positions(both, row, self.concept)
+            return positions(both, row, concept)
         return roles(both)[row, :, ROLES.index(self.which)].nonzero().flatten().tolist()
 
     def edit_states(self, states: torch.Tensor, run: Run) -> torch.Tensor:
-        rows = torch.arange(len(states), device=states.device)[run.slice_of("cond")]
-        states = states.clone()
-        states[rows[:, None], self.to] = self.source[:, self.take].to(states)
+        states, first = states.clone(), run.slice_of("cond").start
+        for row, (to, take, source) in enumerate(self.swaps, start=first):
+            states[row, to] = source[take].to(states)
         return states
 
 
-def text_keys(pipe: DiffusionPipeline, prompt: str) -> torch.Tensor:
-    """The states (1, n_text, D) that a pipeline gives its denoiser for a prompt."""
+def as_jobs(prompt, source_prompt, concept) -> list[tuple[str, str, str | None]]:
+    """(prompt, source, concept) of each image. Texts stand for all, lists are as long as another.
+
+    Raises UserError for lists of different lengths.
+    """
+    given = {"prompt": prompt, "source_prompt": source_prompt, "concept": concept}
+    lists = {k: list(v) for k, v in given.items() if v is not None and not isinstance(v, str)}
+    n = max((len(v) for v in lists.values()), default=1)
+    if wrong := [f"{len(v)} {k}" for k, v in lists.items() if len(v) != n]:
+        raise UserError(f"there are {wrong[0]} for {n} images; give one each, or a text for all")
+    return list(zip(*(lists.get(k, [v] * n) for k, v in given.items()), strict=True))
+
+
+def text_keys(pipe: DiffusionPipeline, prompts: list[str]) -> torch.Tensor:
+    """The states (prompts, n_text, D) that a pipeline gives its denoiser."""
     with torch.no_grad():
         if "prompt_3" in pipe.encode_prompt.__code__.co_varnames:
-            return pipe.encode_prompt(prompt, None, None, do_classifier_free_guidance=False)[0]
+            return pipe.encode_prompt(prompts, None, None, do_classifier_free_guidance=False)[0]
         if "do_classifier_free_guidance" not in pipe.encode_prompt.__code__.co_varnames:
-            return pipe.encode_prompt(prompt, None)[0]
+            return pipe.encode_prompt(prompts, None)[0]
         return pipe.encode_prompt(
-            prompt, device=pipe._execution_device, num_images_per_prompt=1,
+            prompts, device=pipe._execution_device, num_images_per_prompt=1,
             do_classifier_free_guidance=False,
         )[0]  # fmt: skip
 
 
 def patch_text(
     pipe: DiffusionPipeline,
-    prompt: str,
-    source_prompt: str,
+    prompt: str | list[str],
+    source_prompt: str | list[str],
     positions: str = "concept",
-    concept: str | None = None,
+    concept: str | list[str] | None = None,
     steps="all",
 ) -> Patching:
     """Draw `prompt` with text states of `source_prompt` at some positions, in a with-block.
 
     positions: "concept" (the tokens of `concept`, in order), "eos", "pad" (aligned at the end) or
     "all". Only the states that attention reads are swapped; pooled embeddings stay. The block is
-    to draw `prompt` alone.
+    to draw `prompt` alone; lists name prompts, sources and concepts image by image, in the order
+    in which they are drawn, over as many calls of the pipeline as it takes.
 
-    Raises UserError where the two prompts have no such positions or not as many.
+    Raises UserError where two prompts have no such positions or not as many.
     """
     return Patching(pipe, prompt, source_prompt, positions, concept, steps)
