@@ -241,15 +241,14 @@ def simulated(rng, concepts, seeds, spread=1.0):
     })  # fmt: skip
 
 
-@pytest.mark.parametrize(("concepts", "seeds"), [(24, 16), (12, 32)])
-def test_intervals_cover_the_truth(concepts, seeds):
+def test_intervals_cover_the_truth():
     """95 % intervals hold the true value in 93 to 97 % of simulated studies."""
     many = simulated(np.random.default_rng(0), 400_000, 1)
     asked, told = many.affirm.mean(), many.present.mean()
     truth = {stats.rate: told, stats.suppression: 1 - told / asked,
              stats.paired_difference: told - asked}  # fmt: skip
-    rng, n = np.random.default_rng(1), 400
-    studies = [simulated(rng, concepts, seeds) for _ in range(n)]
+    rng, n = np.random.default_rng(1), 600
+    studies = [simulated(rng, concepts=24, seeds=16) for _ in range(n)]
     for estimate, value in truth.items():
         found = [estimate(study) for study in studies]
         share = np.mean([e.low <= value <= e.high for e in found])

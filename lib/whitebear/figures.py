@@ -24,9 +24,15 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 NAMES = {
     "affirm": "asked for",
     "omit": "not mentioned",
-    "repeat": "named twice",
+    "repeat": "named as often",
     "forget_then_request": "forget it, then draw it",
     "negate": "asked to leave it out",
+    "mention": "named in passing",
+    "forget_only": "forget it, draw the place",
+    "reinforced": "forget it, insistently",
+    "role": "forbidden by a role",
+    "describe": "described, not named",
+    "implicit": "described, to be forgotten",
 }
 STYLE = {
     "figure.dpi": 144,
@@ -55,10 +61,11 @@ def look_of(condition: str) -> dict:
     """Colour and marker of a condition, the same in every figure."""
     order = list(dict.fromkeys([*NAMES, *load_wordings().condition]))
     i = order.index(condition) if condition in order else len(order)
-    return {"color": PALETTE[i % len(PALETTE)], "marker": MARKERS[i % len(MARKERS)]}
+    return {"color": PALETTE[i % len(PALETTE)], "marker": MARKERS[(i + i // len(PALETTE)) % len(MARKERS)]}
 
 
-def _in_order(conditions: Sequence[str]) -> list[str]:
+def in_order(conditions: Sequence[str]) -> list[str]:
+    """Different conditions, in the order that the book shows them."""
     known = [name for name in NAMES if name in set(conditions)]
     return known + [name for name in dict.fromkeys(conditions) if name not in NAMES]
 
@@ -69,7 +76,8 @@ def dot(axes: Axes, y: float, value: float, low: float, high: float, **look) -> 
     axes.plot(value, y, linestyle="", markersize=look.pop("markersize", 5), zorder=3, **look)
 
 
-def _share_axis(axes: Axes, label: str, low: float = -0.04) -> None:
+def share_axis(axes: Axes, label: str, low: float = -0.04) -> None:
+    """A horizontal axis of shares from 0 to 100 %."""
     axes.set_xlim(low, 1.04)
     axes.set_xticks([0, 0.5, 1], ["0", "50", "100"])
     axes.set_xlabel(label)
@@ -126,7 +134,7 @@ def rates(scores: pd.DataFrame) -> Figure:
     """
     table = stats.by_concept(scores).set_index(["condition", "concept"])
     concepts = list(dict.fromkeys(scores.concept))
-    conditions = _in_order(scores.condition)
+    conditions = in_order(scores.condition)
     with plt.rc_context(STYLE):
         size = (1.2 + 1.45 * len(conditions), 1.0 + 0.17 * (len(concepts) + 1))
         figure, panels = plt.subplots(1, len(conditions), figsize=size, sharey=True, squeeze=False)
@@ -138,7 +146,7 @@ def rates(scores: pd.DataFrame) -> Figure:
                 row = table.loc[(condition, concept)]
                 dot(axes, y, row.rate, row.low, row.high, **look)
             axes.set_title(textwrap.fill(f"{name_of(condition)}", 14), color=look["color"])
-            _share_axis(axes, f"pictures with it, %\n({int(row.n)} a concept)")
+            share_axis(axes, f"pictures with it, %\n({int(row.n)} a concept)")
         panels[0][0].set_yticks([-1.2, *range(len(concepts))], ["all", *concepts])
         panels[0][0].set_ylim(len(concepts) - 0.3, -1.9)
     return closed(figure)
@@ -150,7 +158,7 @@ def suppression(scores: pd.DataFrame) -> Figure:
     Large dots: the condition with its interval; small dots: each of its wordings.
     """
     rows = stats.add_affirm(scores)
-    conditions = [name for name in _in_order(scores.condition) if name != "affirm"]
+    conditions = [name for name in in_order(scores.condition) if name != "affirm"]
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(6.2, 0.7 + 0.45 * max(1, len(conditions))))
         for y, condition in enumerate(conditions):
@@ -166,7 +174,7 @@ def suppression(scores: pd.DataFrame) -> Figure:
         axes.set_yticks(range(len(conditions)), [name_of(name) for name in conditions])
         axes.set_ylim(max(1, len(conditions)) - 0.5, -0.5)
         low = min(-0.1, axes.get_xlim()[0])
-        _share_axis(axes, "suppression relative to a plain request, %", low)
+        share_axis(axes, "suppression relative to a plain request, %", low)
     return closed(figure)
 
 
@@ -194,13 +202,13 @@ def twins(scores: pd.DataFrame) -> Figure:
         axes.set_ylim(len(wordings) - 0.5, -0.9)
         axes.annotate("change [95 %]", (1.06, -0.75), va="center", fontsize=8, weight="bold",
                       annotation_clip=False)  # fmt: skip
-        _share_axis(axes, f"pictures with the concept, % (n = {n} pairs a row)")
+        share_axis(axes, f"pictures with the concept, % (n = {n} pairs a row)")
     return closed(figure)
 
 
 def with_holes(text: str, concept: str = "[concept]") -> str:
     """A wording as a figure shows it, its holes in brackets."""
-    return fill(text, concept, "[object]", "[place]")[0]
+    return fill(text, concept, "[object]", "[place]", "[description]")[0]
 
 
 def closed(figure: Figure) -> Figure:

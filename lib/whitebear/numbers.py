@@ -2,13 +2,23 @@
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
+from whitebear.claims import Claim, as_records
 from whitebear.errors import UserError
 
+CLAIMS = "claims"
 
-def save_numbers(folder: str | os.PathLike, notebook: str, **numbers: int | float | str) -> Path:
-    """Write `<folder>/<notebook>.json`, the scalars that pages may quote from this notebook.
+
+def save_numbers(
+    folder: str | os.PathLike,
+    notebook: str,
+    claims: Sequence[Claim] = (),
+    **numbers: int | float | str,
+) -> Path:
+    """Write `<folder>/<notebook>.json`: the scalars that pages may quote from this notebook, and
+    its claims for the page that collects them.
 
     >>> save_numbers(tmp, "03_told_to_forget", affirm_rate=0.95, images=640).name
     '03_told_to_forget.json'
@@ -19,6 +29,8 @@ def save_numbers(folder: str | os.PathLike, notebook: str, **numbers: int | floa
     for name, value in numbers.items():
         if isinstance(value, bool) or not isinstance(value, (int, float, str)):
             raise UserError(f"number {name} is {value!r}; give an int, float or str")
+    if claims:
+        numbers[CLAIMS] = as_records(list(claims))
     path = Path(folder) / f"{notebook}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".part")
@@ -30,4 +42,4 @@ def save_numbers(folder: str | os.PathLike, notebook: str, **numbers: int | floa
 def page_names(notebook: str, numbers: dict) -> dict[str, str]:
     """What pages say: {"rate": 0.5} of 03_told_to_forget -> {"told_to_forget_rate": "0.5"}."""
     prefix = notebook.lstrip("0123456789").lstrip("_")
-    return {f"{prefix}_{name}": str(value) for name, value in numbers.items()}
+    return {f"{prefix}_{name}": str(v) for name, v in numbers.items() if name != CLAIMS}

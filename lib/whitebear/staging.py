@@ -12,9 +12,10 @@ from pathlib import Path
 import nbformat
 import yaml
 
+from whitebear.claims import table as claims_table
 from whitebear.errors import UserError
 from whitebear.execute import numbers_of
-from whitebear.numbers import page_names
+from whitebear.numbers import CLAIMS, page_names
 
 # Cells that the page folds away, and what the fold says.
 FOLDED = {
@@ -54,18 +55,27 @@ def stage(root: Path, executed: Path, stage_dir: Path) -> None:
     """
     shutil.rmtree(stage_dir, ignore_errors=True)
     shutil.copytree(root / "book", stage_dir / "book")
-    numbers = {}
+    numbers, claims = {}, {}
     for source in toc_notebooks(root):
         done = executed / source.name
         target = stage_dir / source.relative_to(root)
         target.parent.mkdir(parents=True, exist_ok=True)
-        nbformat.write(for_page(nbformat.read(done, as_version=4)), target)
-        numbers |= page_names(source.stem, numbers_of(done))
+        notebook = nbformat.read(done, as_version=4)
+        nbformat.write(for_page(notebook), target)
+        saved = numbers_of(done)
+        numbers |= page_names(source.stem, saved)
+        claims[title_of(notebook)] = saved.get(CLAIMS, [])
+    numbers["claims"] = claims_table(claims)
     check_numbers(stage_dir, numbers)
     config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
     config.setdefault("parse", {})["myst_substitutions"] = numbers
     (stage_dir / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=True), encoding="utf-8")
     shutil.copy(root / "_toc.yml", stage_dir / "_toc.yml")
+
+
+def title_of(notebook: nbformat.NotebookNode) -> str:
+    """The first heading of a notebook."""
+    return notebook.cells[0].source.partition("\n")[0].lstrip("# ")
 
 
 def for_page(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:

@@ -235,6 +235,24 @@ def summary(scores: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
+def by_wording(scores: pd.DataFrame) -> pd.DataFrame:
+    """One row an instruction: what each wording does, held against its own control.
+
+    Index wording; columns condition, heldout, n, rate, suppression, difference (`Estimate`s),
+    twin (rate of its control), p (sign flips), p_holm (adjusted for all wordings).
+    """
+    with_twin, rows = add_twin(add_affirm(scores)), {}
+    for wording, some in with_twin.groupby("wording", sort=False):
+        rows[wording] = {
+            "condition": some.condition.iloc[0], "heldout": bool(some.heldout.iloc[0]),
+            "n": len(some), "rate": rate(some), "suppression": suppression(some),
+            "difference": paired_difference(some), "twin": some.twin.mean(),
+            "p": sign_flip_p(some),
+        }  # fmt: skip
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    return table.assign(p_holm=holm(table.p)) if len(table) else table
+
+
 def overheads(rows: pd.DataFrame, reference: str, level: float = LEVEL) -> pd.DataFrame:
     """What contenders of a benchmark cost: each time divided by the reference's in its own round.
 
