@@ -112,7 +112,7 @@ def test_swapping_all_states_draws_the_source_prompt(pipes, name):
 def test_the_swapped_positions_are_the_asked_ones(pipes):
     pipe, source = pipes["sd"], "no white bear at all"
     swapped = {}
-    for which in ("concept", "eos", "pad", "all"):
+    for which in ("concept", "eos", "pad", "all", ("eos", "pad")):
         seen = []
         handle = pipe.unet.register_forward_pre_hook(
             lambda m, a, k, seen=seen: seen.append(k["encoder_hidden_states"]), with_kwargs=True
@@ -133,6 +133,7 @@ def test_the_swapped_positions_are_the_asked_ones(pipes):
     assert swapped["concept"] == [17, 18, 19, 20]
     assert swapped["eos"] == [end]
     assert swapped["pad"] == list(range(end + 1, 77))
+    assert swapped["eos", "pad"] == list(range(end, 77))
     assert swapped["all"] == list(range(1, 77))  # BOS sees nothing else, so it is the same
 
 
@@ -225,7 +226,7 @@ def test_weights_that_make_no_sense(pipes, weights, match):
 
 def test_prompts_that_cannot_be_patched(pipes):
     pipe = pipes["sd"]
-    with pytest.raises(UserError, match="positions is 'bos'; use one of concept, eos"):
+    with pytest.raises(UserError, match="positions holds 'bos'; use each of concept, eos"):
         patch_text(pipe, PROMPT, "a bear", "bos")
     with pytest.raises(UserError, match="needs the concept="):
         patch_text(pipe, PROMPT, "a bear")

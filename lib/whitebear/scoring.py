@@ -209,3 +209,18 @@ def clip_source(model: str) -> str:
 def detector_for(model: str, concepts: Sequence[str], clip: Clip) -> Detector | ZeroShotDetector:
     """The trained detector for the pocket model, CLIP zero-shot over `concepts` for any other."""
     return Detector.load() if is_pocket(model) else ZeroShotDetector(clip, concepts)
+
+
+def find_asked(model: str, images: np.ndarray, asked: Sequence[str], clip: Clip) -> pd.DataFrame:
+    """Is the concept that belongs to each picture in it? Columns p_asked and present (bool).
+
+    images: uint8 (N, H, W, 3); asked: N names of concepts.
+    """
+    if len(images) != len(asked):
+        raise UserError(f"{len(images)} images but {len(asked)} concepts; give one concept an image")
+    names = sorted(set(asked))
+    detector = detector_for(model, names, clip)
+    scores = detector.scores(images)[names]
+    present, column = detector.present(scores), [names.index(name) for name in asked]
+    at = np.arange(len(images)), column
+    return pd.DataFrame({"p_asked": scores.to_numpy()[at], "present": present.to_numpy()[at]})

@@ -22,7 +22,7 @@ from whitebear.errors import UserError
 from whitebear.hooks.families import layer_grid, place_of
 from whitebear.hooks.intercept import Attention, Listener, Run
 from whitebear.hooks.kernels import add_mask, row_blocks, scores
-from whitebear.hooks.words import ROLES, TEXT, selection
+from whitebear.hooks.words import ROLES, TEXT, check_names, selection
 
 REDUCTIONS = ("mass", "map", "entropy")
 
@@ -34,8 +34,7 @@ class AttentionCapture(Listener):
         super().__init__(pipe, **where)
         self.words = check_tokens(tokens, self.prompts)
         self.roles = check_names(roles, (*ROLES, TEXT), "roles")
-        self.reduce = check_names([reduce] if isinstance(reduce, str) else reduce, REDUCTIONS,
-                                  "reduce")  # fmt: skip
+        self.reduce = check_names(reduce, REDUCTIONS, "reduce")
         if heads not in ("mean", "all"):
             raise UserError(f'heads is {heads!r}; use "mean" or "all"')
         if type(grid) is not int or grid < 1:
@@ -195,15 +194,6 @@ class AttentionCapture(Listener):
 def part(tensor: torch.Tensor | None, rows: slice) -> torch.Tensor | None:
     """Some rows of a tensor that may not be there."""
     return None if tensor is None else tensor[rows]
-
-
-def check_names(names: Sequence[str], valid: Sequence[str], what: str) -> list[str]:
-    """Names as a list, each one valid and once. UserError otherwise."""
-    names = list(names)
-    for name in names:
-        if name not in valid or names.count(name) > 1:
-            raise UserError(f"{what} holds {name!r}; use each of {', '.join(valid)} at most once")
-    return names
 
 
 def check_tokens(tokens, prompts: list[str] | None) -> dict[str, str | list[str]]:

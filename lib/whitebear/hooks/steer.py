@@ -4,13 +4,23 @@ Both go through the interception that captures: with steer_attention(...), captu
 the capture sees the attention that was steered.
 """
 
+from collections.abc import Sequence
+
 import torch
 from diffusers import DiffusionPipeline
 
 from whitebear.errors import UserError
 from whitebear.hooks.families import segment_lengths
 from whitebear.hooks.intercept import Attention, Listener, Run
-from whitebear.hooks.words import ROLES, positions, roles, selection, tokenise
+from whitebear.hooks.words import (
+    ROLES,
+    Segment,
+    check_names,
+    positions,
+    roles,
+    selection,
+    tokenise,
+)
 
 PATCHES = ("concept", "eos", "pad", "all")
 
@@ -74,11 +84,9 @@ class Patching(Listener):
 
     def __init__(self, pipe, prompt, source_prompt, positions, concept, steps):
         super().__init__(pipe, steps=steps)
-        if positions not in PATCHES:
-            raise UserError(f"positions is {positions!r}; use one of {', '.join(PATCHES)}")
-        if positions == "concept" and not concept:
+        self.parts, self.done = check_names(positions, PATCHES, "positions"), 0
+        if "concept" in self.parts and not concept:
             raise UserError('positions="concept" needs the concept=... whose tokens are swapped')
-        self.which, self.done = positions, 0
         self.jobs = as_jobs(prompt, source_prompt, concept)  # one an image, or one for all
         unique = list(dict.fromkeys(source for _, source, _ in self.jobs))
         self.sources = dict(zip(unique, text_keys(pipe, unique), strict=True))  # (n_text, D)
@@ -97,35 +105,38 @@ class Patching(Listener):
     def _match(self, stretches, prompt, source_prompt, concept) -> tuple[list[int], list[int]]:
         all_to, all_take = [], []
         for name, start, length in stretches:
-            tokenizer = getattr(self.pipe, name)
-            both = tokenise(tokenizer, [prompt, source_prompt], start, length)
-            to, take = (self._positions(both, row, concept) for row in (0, 1))
-            if self.which == "pad":  # padding ends together, wherever it begins
-                n = min(len(to), len(take))
-                to, take = to[len(to) - n :], take[len(take) - n :]
-            if len(to) != len(take):
-                raise UserError(
-                    f"{concept or self.which!r} has {len(to)} tokens in the prompt and"
-                    f" {len(take)} in the source prompt; they must be as many"
-                )
-            all_to += [start + i for i in to]
-            all_take += [start + i for i in take]
-        if self.which != "all" and not all_to:
-            raise UserError(f"neither prompt has {concept or self.which!r}; nothing to swap")
+            both = tokenise(getattr(self.pipe, name), [prompt, source_prompt], start, length)
+            for part in self.parts:
+                to, take = (_positions(both, row, part, concept) for row in (0, 1))
+                if part == "pad":  # padding ends together, wherever it begins
+                    n = min(len(to), len(take))
+                    to, take = to[len(to) - n :], take[len(take) - n :]
+                if len(to) != len(take):
+                    raise UserError(
+                        f"{concept or part!r} has {len(to)} tokens in the prompt and"
+                        f" {len(take)} in the source prompt; they must be as many"
+                    )
+                all_to += [start + i for i in to]
+                all_take += [start + i for i in take]
+        if not all_to:
+            what = concept or " and ".join(self.parts)
+            raise UserError(f"neither prompt has {what!r}; nothing to swap")
         return all_to, all_take
-
-    def _positions(self, both, row: int, concept: str | None) -> list[int]:
-        if self.which == "all":
-            return list(range(both.ids.shape[1]))
-        if self.which == "concept":
-            return positions(both, row, concept)
-        return roles(both)[row, :, ROLES.index(self.which)].nonzero().flatten().tolist()
 
     def edit_states(self, states: torch.Tensor, run: Run) -> torch.Tensor:
         states, first = states.clone(), run.slice_of("cond").start
         for row, (to, take, source) in enumerate(self.swaps, start=first):
             states[row, to] = source[take].to(states)
         return states
+
+
+def _positions(both: Segment, row: int, part: str, concept: str | None) -> list[int]:
+    """Which tokens of a prompt make up one of PATCHES."""
+    if part == "all":
+        return list(range(both.ids.shape[1]))
+    if part == "concept":
+        return positions(both, row, concept)
+    return roles(both)[row, :, ROLES.index(part)].nonzero().flatten().tolist()
 
 
 def as_jobs(prompt, source_prompt, concept) -> list[tuple[str, str, str | None]]:
@@ -158,14 +169,14 @@ def patch_text(
     pipe: DiffusionPipeline,
     prompt: str | list[str],
     source_prompt: str | list[str],
-    positions: str = "concept",
+    positions: str | Sequence[str] = "concept",
     concept: str | list[str] | None = None,
     steps="all",
 ) -> Patching:
     """Draw `prompt` with text states of `source_prompt` at some positions, in a with-block.
 
     positions: "concept" (the tokens of `concept`, in order), "eos", "pad" (aligned at the end) or
-    "all". Only the states that attention reads are swapped; pooled embeddings stay. The block is
+    "all", or several of them. Only the states that attention reads are swapped; pooled embeddings stay. The block is
     to draw `prompt` alone; lists name prompts, sources and concepts image by image, in the order
     in which they are drawn, over as many calls of the pipeline as it takes.
 

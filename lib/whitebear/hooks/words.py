@@ -31,6 +31,15 @@ class Segment:
     offsets: list[list[tuple[int, int]]]
 
 
+def check_names(names: str | Sequence[str], valid: Sequence[str], what: str) -> list[str]:
+    """One name or several as a list, each one valid and once. UserError otherwise."""
+    names = [names] if isinstance(names, str) else list(names)
+    for name in names:
+        if name not in valid or names.count(name) > 1:
+            raise UserError(f"{what} holds {name!r}; use each of {', '.join(valid)} at most once")
+    return names
+
+
 def tokenise(
     tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], start: int, length: int
 ) -> Segment:
