@@ -20,6 +20,7 @@ from whitebear.figures import (
     look_of,
     name_of,
     share_axis,
+    signed_percent,
 )
 
 
@@ -33,7 +34,7 @@ def relative_changes(parts: dict[str, pd.DataFrame], names: dict[str, str] | Non
     with plt.rc_context(STYLE):
         heights = [len(r) for r in rows.values()]
         figure, panels = plt.subplots(
-            len(parts), 1, figsize=(6.4, 1.0 + 0.42 * sum(heights)), sharex=True, squeeze=False,
+            len(parts), 1, figsize=(6.4, 1.0 + 0.46 * sum(heights)), sharex=True, squeeze=False,
             height_ratios=heights,
         )  # fmt: skip
         for (title, table), axes in zip(parts.items(), panels[:, 0], strict=True):
@@ -41,8 +42,9 @@ def relative_changes(parts: dict[str, pd.DataFrame], names: dict[str, str] | Non
             for y, what in enumerate(rows[title]):
                 for i, condition in enumerate(conditions):
                     found = table.relative[what, condition]
-                    dot(axes, y + 0.3 * (i - (len(conditions) - 1) / 2), found.value, found.low,
-                        found.high, label=name_of(condition) if y == 0 else None,
+                    shifted = y + 0.8 * ((i + 0.5) / len(conditions) - 0.5)
+                    dot(axes, shifted, found.value, found.low, found.high, markersize=4,
+                        label=name_of(condition) if y == 0 else None,
                         **look_of(condition))  # fmt: skip
             labels = [(names or {}).get(what, what) for what in rows[title]]
             axes.set_yticks(range(len(labels)), labels)
@@ -51,8 +53,7 @@ def relative_changes(parts: dict[str, pd.DataFrame], names: dict[str, str] | Non
             axes.axvline(0, color=MUTED, linewidth=0.8)
             axes.grid(axis="x", color=FAINT, linewidth=0.6)
             axes.tick_params(axis="y", length=0)
-        percent = lambda value, _: f"{100 * value:+.0f}".replace("-", "−")  # noqa: E731
-        axes.xaxis.set_major_formatter(percent)
+        axes.xaxis.set_major_formatter(signed_percent)
         axes.set_xlabel("change of the attention to the concept's word, % of its control")
         panels[0][0].legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return closed(figure)
@@ -115,7 +116,7 @@ def swaps(table: pd.DataFrame) -> Figure:
         )  # fmt: skip
         for i, (((base, source), some), axes) in enumerate(zip(groups, panels[:, 0], strict=True)):
             _panel(axes, some.droplevel(["base", "source"]), i)
-            axes.set_title(TITLES.get((base, source), f"{base} ← {source}"), loc="left", pad=12)
+            axes.set_title(TITLES.get((base, source), f"{base} ← {source}"), loc="left", pad=14)
         share_axis(axes, "pictures with the concept, %")
     return closed(figure)
 
@@ -126,11 +127,11 @@ def _panel(axes: Axes, rows: pd.DataFrame, i: int) -> None:
         dot(axes, y, row.rate.value, row.rate.low, row.rate.high, **look)
         axes.annotate(row.share.percent(), (1.06, y), va="center", fontsize=8,
                       annotation_clip=False)  # fmt: skip
-    axes.annotate("share of the way", (1.06, -0.75), va="center", fontsize=7, weight="bold",
+    axes.annotate("share of the way", (1.06, -0.78), va="center", fontsize=7, weight="bold",
                   annotation_clip=False)  # fmt: skip
     for value, letter in ((rows.base_rate.iloc[0], "B"), (rows.source_rate.iloc[0], "S")):
         axes.axvline(value, color=INK, linewidth=0.8, linestyle=":", zorder=0)
-        axes.annotate(letter, (value, -0.75), ha="center", fontsize=7, annotation_clip=False)
+        axes.annotate(letter, (value, -0.58), ha="center", fontsize=7, annotation_clip=False)
     axes.set_yticks(range(len(rows)), rows.index)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.grid(axis="x", color=FAINT, linewidth=0.6)

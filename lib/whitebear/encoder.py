@@ -70,7 +70,8 @@ def _at_places(states: xr.Dataset, offsets, spans) -> np.ndarray:
 
 
 def cosine(a: xr.DataArray, b: xr.DataArray) -> xr.DataArray:
-    """Cosine along `feature`."""
+    """Cosine along `feature`, in double precision: most of them are close to 1."""
+    a, b = a.astype("float64"), b.astype("float64")
     norm = lambda x: np.sqrt((x * x).sum("feature", skipna=False))  # noqa: E731
     return (a * b).sum("feature", skipna=False) / (norm(a) * norm(b))
 
@@ -88,12 +89,13 @@ def similarity(table: pd.DataFrame, states: xr.DataArray) -> pd.DataFrame:
 
     One row a (prompt, layer, place): the columns of `table`, then layer, place, cosine, and
     standardised = (cosine - unrelated) / (1 - unrelated), where `unrelated` is the mean cosine to
-    the plain request for another concept: 1 is the same prompt, 0 a prompt about something else.
+    the plain request for another concept: 1 is the same prompt, 0 a prompt about something else. NaN
+    where all plain requests have the same state.
     """
     anchor = _rows_like(table, [ANCHOR] * len(table))
     cosines = cosine(states, states[anchor])
     other = _unrelated(table, states)
-    scaled = (cosines - other) / (1 - other)
+    scaled = (cosines - other) / (1 - other).where(other < 1 - 1e-9)
     n, layers, places = cosines.shape
     frame = table.loc[table.index.repeat(layers * places)].reset_index(drop=True)
     return frame.assign(

@@ -46,12 +46,13 @@ def ladder(changes: pd.DataFrame, baselines: pd.DataFrame, places=("concept", "e
                 axes.plot(row.value, y, linestyle="", markersize=6, **look)
             for value, letter in _yardsticks(baselines.loc[FINAL, place]):
                 axes.axvline(value, color=MUTED, linewidth=0.8, linestyle=":", zorder=0)
-                axes.text(value, -0.72, letter, ha="center", fontsize=7, color=MUTED)
-            axes.set_title(PLACE_NAMES[place], pad=12)
+                axes.annotate(letter, (value, -0.68), ha="center", fontsize=7, color=MUTED,
+                              annotation_clip=False)  # fmt: skip
+            axes.set_title(PLACE_NAMES[place], pad=14)
             axes.set_xlim(min(-0.3, axes.get_xlim()[0]), 1.12)
             axes.tick_params(axis="y", length=0)
         panels[0][0].set_yticks(range(len(order)), [name_of(name) for name in order])
-        panels[0][0].set_ylim(len(order) - 0.5, -0.9)
+        panels[0][0].set_ylim(len(order) - 0.5, -0.6)
         figure.supxlabel("similarity to the plain request (U another concept, P paraphrase,"
                          " R repetition, I itself)", fontsize=8)  # fmt: skip
     return closed(figure)

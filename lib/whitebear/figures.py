@@ -85,6 +85,11 @@ def share_axis(axes: Axes, label: str, low: float = -0.04) -> None:
     axes.tick_params(axis="y", length=0)
 
 
+def signed_percent(value: float, _=None) -> str:
+    """A tick label for a change: "+10", "0", "−10"."""
+    return f"{100 * value:+.0f}".replace("+0", "0").replace("-", "−") if value else "0"
+
+
 def gallery(scores: pd.DataFrame, concept: str, wordings: Sequence[str]) -> Figure:
     """Pictures of one concept: a row a wording, a column a seed (the same noise all the way down).
 

@@ -19,6 +19,7 @@ from whitebear.figures import (
     look_of,
     name_of,
     share_axis,
+    signed_percent,
     with_holes,
 )
 from whitebear.prompts import load_wordings
@@ -78,7 +79,7 @@ def wordings(table: pd.DataFrame) -> Figure:
     texts = load_wordings().set_index("id").text
     order = [w for c in in_order(table.condition) for w in table.index[table.condition == c]]
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(7.4, 0.8 + 0.3 * len(order)))
+        figure, axes = plt.subplots(figsize=(7.4, 0.8 + 0.33 * len(order)))
         for y, (wording, row) in enumerate(table.loc[order].iterrows()):
             look, found = look_of(row.condition), row.difference
             face = {} if row.heldout else {"markerfacecolor": "white"}
@@ -87,8 +88,8 @@ def wordings(table: pd.DataFrame) -> Figure:
             axes.annotate(found.percent().replace(" %", ""), (1.02, y), va="center", fontsize=7,
                           weight=weight, annotation_clip=False,
                           xycoords=axes.get_yaxis_transform())  # fmt: skip
-        labels = [textwrap.shorten(with_holes(texts[w]), 74, placeholder=" …") for w in order]
-        axes.set_yticks(range(len(order)), labels, fontsize=7)
+        labels = [textwrap.fill(with_holes(texts[w]), 64) for w in order]
+        axes.set_yticks(range(len(order)), labels, fontsize=6.5, linespacing=0.95)
         axes.set_ylim(len(order) - 0.4, -0.6)
         _points_axis(axes, "change against its control, points")
     return closed(figure)
@@ -98,7 +99,7 @@ def _points_axis(axes: Axes, label: str) -> None:
     axes.axvline(0, color=MUTED, linewidth=0.8)
     low, high = axes.get_xlim()
     axes.set_xlim(min(low, -0.25), max(high, 0.25))
-    axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:+.0f}".replace("-", "−"))
+    axes.xaxis.set_major_formatter(signed_percent)
     axes.set_xlabel(label)
     axes.grid(axis="x", color=FAINT, linewidth=0.6)
     axes.tick_params(axis="y", length=0)

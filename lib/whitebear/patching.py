@@ -139,6 +139,7 @@ def shares(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def _share(both: pd.DataFrame) -> Estimate:
+    """Never narrower than the Wilson interval of the swapped pictures, put on the same scale."""
     sums = both.groupby("concept")[["patched", "base", "source"]].sum().to_numpy()
 
     def statistic(totals: np.ndarray) -> np.ndarray:
@@ -147,4 +148,9 @@ def _share(both: pd.DataFrame) -> Estimate:
         return np.divide(gone, way, out=np.full(np.shape(way), np.nan), where=np.abs(way) > 1e-9)
 
     value, low, high = stats.cluster_bootstrap(sums, statistic)
+    base, source = both.base.mean(), both.source.mean()
+    if not np.isnan(value):
+        ends = np.array(stats.wilson(both.patched.sum(), len(both)))
+        floor_low, floor_high = sorted((ends - base) / (source - base))
+        low, high = float(np.fmin(low, floor_low)), float(np.fmax(high, floor_high))
     return Estimate(value, low, high, len(both), len(sums))

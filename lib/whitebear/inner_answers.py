@@ -1,0 +1,183 @@
+"""What the inside of the model says (text states, attention, patches), in words chosen by numbers.
+
+The margins were declared before any result: a state that moves by less than a tenth of the way to
+another concept, or an attention that changes by less than a tenth, stays as it was; a part of the
+text carries a concept if swapping it goes at least half of the way.
+"""
+
+import pandas as pd
+
+from whitebear import stats
+from whitebear.claims import Claim
+from whitebear.encoder import FINAL, SPLITS
+from whitebear.encoder_figures import PLACE_NAMES
+from whitebear.figures import name_of
+from whitebear.stats import Estimate
+
+MARGIN = 0.10
+HALF = 0.5
+READABLE = 0.75  # of probes on new concepts and new wordings; chance is one half
+
+
+def signed(found: Estimate, digits: int = 2) -> str:
+    """ "+0.03 [-0.01, 0.07]" with proper minus signs."""
+    text = f"{found.value:+.{digits}f} [{found.low:.{digits}f}, {found.high:.{digits}f}]"
+    return text.replace("-", "−")
+
+
+def moves(found: Estimate, margin: float = MARGIN) -> str:
+    """The word for a change: "stays", "falls", "rises" beyond the margin, or "undecided"."""
+    if -margin < found.low and found.high < margin:
+        return "stays"
+    if found.high < 0 and found.value <= -margin:
+        return "falls"
+    if found.low > 0 and found.value >= margin:
+        return "rises"
+    return "undecided"
+
+
+def carries(found: Estimate) -> str:
+    """Whether a part of the text carries the concept: "carries it", "does not", "in part"."""
+    if found.low >= HALF:
+        return "carries it"
+    return "does not carry it" if found.high < HALF else "in part"
+
+
+# --- text encoder --------------------------------------------------------------------------------
+
+
+def encoder_answer(changes: pd.DataFrame, found: pd.DataFrame, condition: str) -> str:
+    """One sentence: what an instruction does to the end token, and whether a probe can read it."""
+    row = changes.loc[condition, FINAL, "eos"]
+    word = {"stays": "hardly moves", "falls": "moves away", "rises": "moves closer"}
+    best = max((_accuracy(found, place, SPLITS[2]) for place in dict.fromkeys(found.place)),
+               key=lambda e: e.value)  # fmt: skip
+    return (
+        f"Under “{name_of(condition)}”, the end token's state"
+        f" {word.get(moves(row.difference), 'moves by an undecided amount')} from the plain request:"
+        f" {signed(row.difference)} of the way to another concept, against the same words without"
+        f" the instruction (n = {row.difference.n} pairs). Whether something is asked to be absent is"
+        f" told by a linear probe in {best.percent()} of prompts about new concepts in new words;"
+        " chance is 50 %."
+    )
+
+
+def _accuracy(found: pd.DataFrame, place: str, split: str) -> Estimate:
+    return stats.rate(found[(found.place == place) & (found.split == split)])
+
+
+def encoder_claims(changes: pd.DataFrame, found: pd.DataFrame) -> list[Claim]:
+    """How far each instruction moves the end token, and what probes read."""
+    claims = []
+    for condition in dict.fromkeys(changes.index.get_level_values("condition")):
+        row = changes.loc[condition, FINAL, "eos"]
+        claims.append(
+            Claim(
+                f"“{name_of(condition).capitalize()}” moves the end token away from the concept",
+                signed(row.difference), f"{row.difference.n} pairs",
+                "the same words without the instruction", moves(row.difference), "fig-ladder-text",
+            )
+        )  # fmt: skip
+    for place in ("concept", "eos", "pad"):
+        rate = _accuracy(found, place, SPLITS[2])
+        verdict = "readable" if rate.low >= READABLE else "hardly" if rate.high < READABLE else "?"
+        claims.append(
+            Claim(
+                f"“To be absent” can be read linearly off the {PLACE_NAMES[place]}",
+                rate.percent(), f"{rate.n} prompts", "chance, 50 %",
+                {"?": "undecided"}.get(verdict, verdict), "fig-probes",
+            )
+        )  # fmt: skip
+    return claims
+
+
+# --- attention -----------------------------------------------------------------------------------
+
+
+def attention_answer(table: pd.DataFrame, rho: Estimate) -> str:
+    """One sentence: table of `attention_detail.by_denominator`, rho of `rank_correlation`."""
+    parts = []
+    for condition in dict.fromkeys(table.index.get_level_values(1)):
+        some = table.xs(condition, level=1).relative
+        low, high = some.map(lambda e: e.value).min(), some.map(lambda e: e.value).max()
+        parts.append(f"“{name_of(condition)}” by {100 * low:+.0f} to {100 * high:+.0f} %")
+    text = (
+        f"By the choice of what it is a share of, attention to the word changes under"
+        f" {', under '.join(parts)}. Over the wordings, the change of attention and the change of"
+        f" presence {_together(rho)} (Spearman's ρ = {signed(rho)})."
+    )
+    return text.replace(" -", " −")
+
+
+def _together(rho: Estimate) -> str:
+    if rho.low > 0:
+        return "rise and fall together"
+    return "go against each other" if rho.high < 0 else "have no order in common that can be shown"
+
+
+def attention_claims(
+    table: pd.DataFrame, layers: pd.DataFrame, rho: Estimate
+) -> list[Claim]:
+    """The change under each condition and denominator, layer by layer, and the relation."""
+    claims = []
+    for what, condition in table.index:
+        found = table.relative[what, condition]
+        claims.append(
+            Claim(
+                f"“{name_of(condition).capitalize()}” lowers attention to the word ({what})",
+                f"{found.percent()} of the control", f"{found.n} pairs",
+                "the same words without the instruction", moves(found), "fig-denominators",
+            )
+        )  # fmt: skip
+    for condition in dict.fromkeys(layers.index.get_level_values(1)):
+        some = layers.xs(condition, level=1).relative
+        down = [name for name, found in some.items() if moves(found) == "falls"]
+        claims.append(
+            Claim(
+                f"Under “{name_of(condition)}” attention to the word falls in every layer",
+                f"it falls in {len(down)} of {len(some)}", f"{some.iloc[0].n} pairs a layer",
+                "the same words without the instruction",
+                "yes" if len(down) == len(some) else "no", "fig-denominators",
+            )
+        )  # fmt: skip
+    claims.append(
+        Claim(
+            "Wordings that lower attention to the word lower its presence", f"ρ = {signed(rho)}",
+            f"{rho.n} wordings and concepts", "no relation", _together(rho), "fig-relation",
+        )
+    )  # fmt: skip
+    return claims
+
+
+# --- patching ------------------------------------------------------------------------------------
+
+
+def patching_answer(table: pd.DataFrame) -> str:
+    """One sentence on which states bring a concept back, or take it away: `patching.shares`."""
+    share = lambda *key: table.share[key].percent()  # noqa: E731
+    bring = ("negate-without", "affirm-with")
+    return (
+        f"Give the prompt that says “without” the concept's own token states from the prompt that"
+        f" says “with”, and the picture goes {share(*bring, 'concept')} of the way to it; with the"
+        f" end token and the padding instead, {share(*bring, 'end token and padding')}."
+        f" Without any token of the concept in the prompt, the end token and the padding of “with”"
+        f" go {share('omit-picture', 'affirm-with', 'end token and padding')} of the way."
+    )
+
+
+def patching_claims(table: pd.DataFrame) -> list[Claim]:
+    """One claim a swap."""
+    names = {"negate-without": "“without”", "affirm-with": "“with”", "omit-picture": "silence"}
+    return [
+        Claim(
+            f"{part.capitalize()} of {names[source]} drawn into {names[base]} decides the picture",
+            f"{row.share.percent()} of the way", f"{row.share.n} pictures",
+            f"{names[base]} and {names[source]} undisturbed", carries(row.share), "fig-swaps",
+        )
+        for (base, source, part), row in table.iterrows()
+    ]  # fmt: skip
+
+
+def conclusions(**found: object) -> pd.Series:
+    """Robust words for the check cells, by name."""
+    return pd.Series({name.replace("_", " "): word for name, word in found.items()})

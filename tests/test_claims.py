@@ -1,0 +1,41 @@
+"""Claims reach the page whole, and nothing in them can become markup."""
+
+import json
+
+import pytest
+
+from whitebear.claims import Claim, as_records, table
+from whitebear.errors import UserError
+from whitebear.numbers import page_names, save_numbers
+
+CLAIM = Claim("“forget” suppresses it", "3 % [1, 5]", "64 pictures", "the twin", "no", "fig-a")
+
+
+def test_claims_are_saved_with_the_numbers_but_are_no_number(tmp_path):
+    path = save_numbers(tmp_path, "04_x", [CLAIM], images=3)
+    saved = json.loads(path.read_text(encoding="utf-8"))
+    assert saved["claims"] == as_records([CLAIM])
+    assert page_names("04_x", saved) == {"x_images": "3"}
+
+
+def test_the_table_has_a_row_a_claim_and_a_link_to_its_figure():
+    text = table({"Chapter": as_records([CLAIM, CLAIM]), "Nothing claimed": []})
+    lines = text.splitlines()
+    assert lines[0] == "**Chapter**" and "Nothing" not in text
+    assert len(lines) == 2 + 2 + 2
+    assert lines[-1].endswith("| no | {numref}`fig-a` |")
+    assert all(line.count("|") == 7 for line in lines[2:])
+
+
+def test_no_text_can_leave_its_cell():
+    nasty = Claim("a | b\n<script>{{ x }}", "*1*", "1", "`c`", "$x$", "fig-a")
+    row = table({"T": as_records([nasty])}).splitlines()[-1]
+    assert "\n" not in row and r"a \| b \<script\>\{\{ x \}\}" in row
+    assert r"\*1\*" in row and r"\`c\`" in row and r"\$x\$" in row
+
+
+def test_claims_without_a_part_or_a_label_are_refused():
+    with pytest.raises(UserError, match="has no control"):
+        as_records([Claim("c", "1", "2", " ", "yes", "fig-a")])
+    with pytest.raises(UserError, match="is no label"):
+        table({"T": as_records([Claim("c", "1", "2", "3", "yes", "fig a`<b>")])})

@@ -1,0 +1,177 @@
+"""Attention in detail, patches, and the words for them, on random pipelines and planted numbers."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from conftest import tiny_pipeline
+from whitebear import attention_detail, detail_figures, inner_answers, patching
+from whitebear.attention import watch
+from whitebear.generate import generate
+from whitebear.hooks import patch_text
+from whitebear.models import load_pipeline
+from whitebear.prompts import prompt_grid
+from whitebear.stats import Estimate
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    return tiny_pipeline(positions=256)
+
+
+@pytest.fixture(scope="module")
+def table(world):
+    return prompt_grid(["bear", "owl"], ["forget_then_request", "negate"], 1, world=world)
+
+
+@pytest.fixture(scope="module")
+def watched(pipe, table):
+    return attention_detail.watch_heads(pipe, table, 2, 4.0)
+
+
+def test_heads_average_to_what_the_other_chapter_watches(pipe, table, watched):
+    images, data = watched
+    same, mean = watch(pipe, table, 2, 4.0)
+    assert np.array_equal(images, same)
+    np.testing.assert_allclose(data.mass.mean("head"), mean.mass, atol=1e-6)
+    assert data.sizes["head"] == 4
+
+
+def test_shares_leave_out_what_their_name_says(watched):
+    mass = watched[1].mass.mean(("step", "layer", "head")).to_pandas()
+    whole = attention_detail.as_share(watched[1], "all tokens")
+    np.testing.assert_allclose(whole, mass["concept"], rtol=1e-5)
+    words = attention_detail.as_share(watched[1], "words only")
+    np.testing.assert_allclose(words, mass["concept"] / (mass["concept"] + mass["<other>"]),
+                               rtol=1e-4)  # fmt: skip
+
+
+def test_tables_by_denominator_layer_and_head(table, watched):
+    data = watched[1]
+    shares = attention_detail.by_denominator(table, data)
+    assert len(shares) == 4 * 2
+    layers = attention_detail.by_layer(table, data)
+    assert len(layers) == 2 * data.sizes["layer"]
+    heads = attention_detail.by_head(table, data, "negate")
+    name = data.layer.values[3]
+    mean = layers.difference[name, "negate"].value
+    assert heads.loc[name].mean() == pytest.approx(mean, abs=1e-6)
+    names = attention_detail.short_layers(data.layer.values)
+    assert len(set(names.values())) == len(names) and "mid 0.0" in names.values()
+    for figure in (
+        detail_figures.relative_changes({"a": shares, "b": layers}, names),
+        detail_figures.heads(heads),
+    ):
+        assert figure.axes
+
+
+def planted(slope: float) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    rows = [(f"w{w}", "negate", f"c{c}", -w / 10, slope * w / 10 + 0.01 * rng.normal())
+            for w in range(8) for c in range(5)]  # fmt: skip
+    return pd.DataFrame(rows, columns=["wording", "condition", "concept", "attention", "presence"])
+
+
+@pytest.mark.parametrize(
+    ("slope", "word"), [(-1, "rise and fall together"), (1, "go against each other")]
+)
+def test_rank_correlation_finds_a_planted_relation(slope, word):
+    rho = attention_detail.rank_correlation(planted(slope))
+    assert rho.value == pytest.approx(-slope, abs=0.01)
+    assert rho.low <= rho.value <= rho.high
+    shares = pd.DataFrame({"relative": {("all tokens", "negate"): Estimate(0, 0, 0, 1, 1)}})
+    assert word in inner_answers.attention_answer(shares, rho)
+    assert detail_figures.attention_and_presence(planted(slope)).axes
+
+
+def test_no_relation_is_said_to_be_none():
+    rows = planted(0).assign(presence=np.random.default_rng(3).normal(size=40))
+    rho = attention_detail.rank_correlation(rows)
+    assert rho.low < 0 < rho.high
+
+
+def test_separation_is_the_share_of_rightly_ordered_pairs():
+    table = pd.DataFrame({"condition": ["a"] * 4 + ["b"] * 2,
+                          "present": [True, True, False, False, True, True]})  # fmt: skip
+    mass = np.array([0.4, 0.1, 0.2, 0.05, 0.3, 0.3])
+    data = xr.Dataset({"mass": (("sample", "step", "layer", "head", "token"),
+                                mass[:, None, None, None, None])}, coords={"token": ["concept"]})  # fmt: skip
+    found = attention_detail.separation(table, data)
+    assert found["a"] == 3 / 4 and np.isnan(found["b"])
+
+
+# --- patching ------------------------------------------------------------------------------------
+
+
+def test_patching_draws_what_patch_text_draws(tiny_pipeline_dir):
+    pipe, model = load_pipeline(str(tiny_pipeline_dir), "cpu"), str(tiny_pipeline_dir)
+    table = patching.grid(["bear", "owl"], 1, model)
+    assert set(table.wording) == {"omit-picture", "affirm-with", "negate-without"}
+    found = patching.run(pipe, model, table, 2, 4.0)
+    per_part = 2 * (5 + 6 + 5)
+    assert len(found) == 6 + per_part + 4
+    assert found.groupby("part").size()["concept"] == 2
+    shares = patching.shares(found)
+    assert len(shares) == 16
+    assert detail_figures.swaps(shares).axes
+    assert len(inner_answers.patching_claims(shares)) == 16
+    assert "“without”" in inner_answers.patching_answer(shares)
+
+
+def test_swapping_everything_at_every_step_is_drawing_the_source(tiny_pipeline_dir):
+    pipe = load_pipeline(str(tiny_pipeline_dir), "cpu")
+    table = patching.grid(["bear"], 2, str(tiny_pipeline_dir))
+    base, source = (table[table.wording == w] for w in ("omit-picture", "affirm-with"))
+    with patch_text(pipe, list(base.prompt), list(source.prompt), "all"):
+        swapped = generate(pipe, base, 2, 4.0)
+    assert np.abs(swapped.astype(int) - generate(pipe, source, 2, 4.0)).max() <= 1
+
+
+def test_halves_of_the_steps():
+    assert patching.steps_of("concept", 20) == "all"
+    assert patching.steps_of("everything, first half", 5) == [0, 1]
+    assert patching.steps_of("everything, second half", 5) == [2, 3, 4]
+
+
+def swapped(base: int, patched: int, source: int, n: int = 20) -> pd.DataFrame:
+    """Planted pictures: so many of n with the concept under base, swap and source."""
+    rows = []
+    for concept in range(4):
+        for seed in range(n):
+            key = (f"c{concept}", seed)
+            rows += [(*key, "negate-without", "", "", seed < base),
+                     (*key, "affirm-with", "", "", seed < source),
+                     (*key, "omit-picture", "", "", False)]  # fmt: skip
+            for swap in patching.SWAPS:
+                rows += [(*key, swap.base, swap.source, part, seed < patched)
+                         for part in swap.parts]  # fmt: skip
+    columns = ["concept", "seed", "wording", "source", "part", "present"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def test_the_share_of_the_way():
+    shares = patching.shares(swapped(base=4, patched=12, source=20)).share
+    there = shares["negate-without", "affirm-with", "concept"]
+    assert there.value == pytest.approx(0.5)
+    assert there.low < 0.5 < there.high  # never narrower than that of independent pictures
+    assert np.isnan(patching.shares(swapped(5, 5, 5)).share["negate-without", "affirm-with",
+                                                             "padding"].value)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("ends", "word"),
+    [((-0.05, 0.0, 0.05), "stays"), ((-0.4, -0.3, -0.2), "falls"), ((0.1, 0.3, 0.5), "rises"),
+     ((-0.3, 0.0, 0.3), "undecided"), ((-0.12, -0.07, -0.02), "undecided")],
+)  # fmt: skip
+def test_words_for_changes(ends, word):
+    low, value, high = ends
+    assert inner_answers.moves(Estimate(value, low, high, 9, 3)) == word
+
+
+@pytest.mark.parametrize(
+    ("ends", "word"), [((0.6, 1.0), "carries it"), ((0.0, 0.4), "does not carry it"),
+                       ((0.3, 0.8), "in part")],
+)  # fmt: skip
+def test_words_for_swaps(ends, word):
+    assert inner_answers.carries(Estimate(sum(ends) / 2, *ends, 9, 3)) == word
