@@ -52,7 +52,7 @@ def test_changes_hold_each_instruction_against_its_twin(watched, table):
     assert found.index.tolist() == ["forget_then_request"]
     mass = attention.add_auc(table, data).set_index(["wording", "concept", "seed"]).auc
     pairs = [("forget-paper", "repeat-paper"), ("forget-look", "repeat-look"),
-             ("forget-memory", "repeat-memory")]  # fmt: skip
+             ("forget-memory", "repeat-memory"), ("forget-about", "repeat-about")]  # fmt: skip
     by_hand = np.mean([(mass[a] - mass[b]).mean() for a, b in pairs])
     assert found.difference.iloc[0].value == pytest.approx(by_hand, abs=1e-7)
     assert found.difference.iloc[0].n == 12

@@ -129,7 +129,15 @@ def test_articles():
 
 
 @pytest.mark.parametrize(
-    "row", ["w,plain,a photo", "w,plain,{x} no {m}", "w,odd,{x}", "w,negate,{x}", "w,plain,{x} no {n}", "w,plain,{y} {x}"]
+    "row",
+    [
+        "w,plain,a photo",
+        "w,plain,{x} no {m}",
+        "w,odd,{x}",
+        "w,negate,{x}",
+        "w,plain,{x} no {n}",
+        "w,plain,{y} {x}",
+    ],
 )
 def test_unusable_training_wordings_are_refused(tmp_path, row):
     path = tmp_path / "train.csv"

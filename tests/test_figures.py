@@ -74,7 +74,7 @@ def test_suppression_and_twins(scores):
     figure = figures.suppression(scores)
     assert drawn(figure)
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
-    assert labels == [name for key, name in figures.NAMES.items() if key != "affirm"]
+    assert labels == [figures.name_of(c) for c in figures.in_order(scores.condition)][1:]
     figure = figures.twins(scores)
     assert drawn(figure)
     wordings = set(stats.add_twin(scores).wording)

@@ -4,7 +4,6 @@ import re
 
 import pandas as pd
 import pytest
-
 from transformers import CLIPTokenizer
 
 from whitebear.errors import UserError

@@ -88,7 +88,7 @@ def by_head(table: pd.DataFrame, data: xr.Dataset, condition: str) -> pd.DataFra
 
 
 def short_layers(names) -> dict[str, str]:
-    """"down_blocks.0.attentions.0...attn2" -> "down 0.0", for the axes of a figure."""
+    """ "down_blocks.0.attentions.0...attn2" -> "down 0.0", for the axes of a figure."""
     found = {}
     for name in names:
         parts = name.replace("_blocks", "").replace("_block", "").split(".")
@@ -119,9 +119,11 @@ def rank_correlation(rows: pd.DataFrame) -> stats.Estimate:
     """
     attention, presence = (rows.pivot(index="concept", columns="wording", values=v).to_numpy()
                            for v in ("attention", "presence"))  # fmt: skip
-    rho = lambda pick: scipy.stats.spearmanr(  # noqa: E731
-        attention[pick].mean(0), presence[pick].mean(0)
-    ).statistic
+    rho = lambda pick: (
+        scipy.stats.spearmanr(  # noqa: E731
+            attention[pick].mean(0), presence[pick].mean(0)
+        ).statistic
+    )
     n = len(attention)
     value = float(rho(np.arange(n)))
     if n < 2:

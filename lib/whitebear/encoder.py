@@ -192,9 +192,7 @@ def probe(table: pd.DataFrame, states: xr.DataArray, layer: str = FINAL) -> pd.D
 # --- token ablation ------------------------------------------------------------------------------
 
 
-def without_each_word(
-    pipe: DiffusionPipeline, wording: str, nouns: dict[str, str]
-) -> pd.DataFrame:
+def without_each_word(pipe: DiffusionPipeline, wording: str, nouns: dict[str, str]) -> pd.DataFrame:
     """How far the end token's state moves when one word of a wording is left out.
 
     nouns: concept -> noun; the wording holds no other hole than {c}. Columns word (its place and

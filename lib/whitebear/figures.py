@@ -61,7 +61,10 @@ def look_of(condition: str) -> dict:
     """Colour and marker of a condition, the same in every figure."""
     order = list(dict.fromkeys([*NAMES, *load_wordings().condition]))
     i = order.index(condition) if condition in order else len(order)
-    return {"color": PALETTE[i % len(PALETTE)], "marker": MARKERS[(i + i // len(PALETTE)) % len(MARKERS)]}
+    return {
+        "color": PALETTE[i % len(PALETTE)],
+        "marker": MARKERS[(i + i // len(PALETTE)) % len(MARKERS)],
+    }
 
 
 def in_order(conditions: Sequence[str]) -> list[str]:

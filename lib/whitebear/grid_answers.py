@@ -15,14 +15,14 @@ UNASKED = "omit"
 
 def lowering(table: pd.DataFrame) -> pd.DataFrame:
     """Wordings (rows of `stats.by_wording`) whose instruction lowers the rate beyond doubt."""
-    down = table.difference.map(lambda d: d.value < 0)
+    down = table.difference.map(lambda d: d.value < 0).astype(bool)
     return table[down & (table.p_holm < ALPHA)]
 
 
 def suppressing(table: pd.DataFrame) -> pd.DataFrame:
     """Of those, the wordings that remove at least half of the concept."""
     low = lowering(table)
-    return low[low.suppression.map(lambda s: s.value >= HALF)]
+    return low[low.suppression.map(lambda s: s.value >= HALF).astype(bool)]
 
 
 def naming(scores: pd.DataFrame) -> pd.DataFrame:

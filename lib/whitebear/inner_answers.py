@@ -115,9 +115,7 @@ def _together(rho: Estimate) -> str:
     return "go against each other" if rho.high < 0 else "have no order in common that can be shown"
 
 
-def attention_claims(
-    table: pd.DataFrame, layers: pd.DataFrame, rho: Estimate
-) -> list[Claim]:
+def attention_claims(table: pd.DataFrame, layers: pd.DataFrame, rho: Estimate) -> list[Claim]:
     """The change under each condition and denominator, layer by layer, and the relation."""
     claims = []
     for what, condition in table.index:

@@ -217,7 +217,9 @@ def find_asked(model: str, images: np.ndarray, asked: Sequence[str], clip: Clip)
     images: uint8 (N, H, W, 3); asked: N names of concepts.
     """
     if len(images) != len(asked):
-        raise UserError(f"{len(images)} images but {len(asked)} concepts; give one concept an image")
+        raise UserError(
+            f"{len(images)} images but {len(asked)} concepts; give one concept an image"
+        )
     names = sorted(set(asked))
     detector = detector_for(model, names, clip)
     scores = detector.scores(images)[names]

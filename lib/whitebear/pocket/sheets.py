@@ -16,7 +16,7 @@ from matplotlib.text import Text
 from whitebear.errors import UserError
 from whitebear.figures import MUTED, STYLE
 from whitebear.pocket.captions import KINDS, caption
-from whitebear.pocket.world import SIZE, Scene, Thing, World
+from whitebear.pocket.world import SIZE, Concept, Scene, Thing, World
 from whitebear.stats import wilson
 
 
@@ -145,13 +145,18 @@ def counts(world: World) -> dict[str, int]:
 
 
 def true_negations(world: World, captions: pd.DataFrame) -> int:
-    """How many of the negated captions name, besides what is there, just one object that is not."""
+    """How many of the negated captions name (or describe), besides what is there, just one object
+    that is not."""
     true = 0
     for row in captions[captions.kind == "negate"].itertuples():
-        named = {o for o in world.objects if re.search(rf"\b{world.concept(o).noun}\b", row.text)}
+        named = {o for o in world.objects if _says(row.text, world.concept(o))}
         there = {thing.object for thing in row.scene.things}
         true += len(named - there) == 1 and there <= named
     return true
+
+
+def _says(text: str, concept: Concept) -> bool:
+    return bool(re.search(rf"\b({concept.noun}|{re.escape(concept.description)})\b", text))
 
 
 def n_descriptions(world: World) -> int:

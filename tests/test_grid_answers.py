@@ -1,0 +1,83 @@
+"""What the grid is said to show follows from planted numbers, whichever way they turn out."""
+
+import pandas as pd
+import pytest
+
+from whitebear import grid_answers, grid_figures, stats
+from whitebear.figures import look_of, name_of, signed_percent
+from whitebear.prompts import load_wordings, prompt_grid
+
+CONDITIONS = ["affirm", "omit", "mention", "repeat", "describe", "negate", "forget_only",
+              "forget_then_request", "reinforced", "role", "implicit"]  # fmt: skip
+
+
+def scores(world, gone: dict[str, float]) -> pd.DataFrame:
+    """Every picture has the concept, but for omit and a share `gone` of some conditions.
+
+    With 12 concepts the smallest p of sign flips, 2 / 2**12, survives an adjustment for 26."""
+    table = prompt_grid(list(world.objects[:12]), CONDITIONS, 10, world=world)
+    shares = {"omit": 1.0, **gone}
+    present = [row.seed / 10 >= shares.get(row.condition, 0.0) for row in table.itertuples()]
+    return table.assign(present=present, model="pocket")
+
+
+@pytest.fixture(scope="module")
+def obeyed(world):
+    return scores(world, {"negate": 0.7})
+
+
+def test_wordings_that_suppress_are_counted(obeyed):
+    table = stats.by_wording(obeyed)
+    assert len(table) == 26 and table.heldout.sum() == 13
+    assert list(grid_answers.suppressing(table).condition) == ["negate"] * 6
+    assert list(grid_answers.lowering(table).index) == list(grid_answers.suppressing(table).index)
+    answer = grid_answers.answer(obeyed, table)
+    assert answer.startswith("Of 26 wordings in 6 kinds of instruction, 6 lower the rate")
+    assert "6 remove at least half" in answer
+    assert "makes it likelier than not naming it: 30 points" in answer
+
+
+def test_nothing_suppresses(world):
+    drawn = scores(world, {})
+    table = stats.by_wording(drawn)
+    assert "none lower" in grid_answers.answer(drawn, table)
+    verdicts = {claim.verdict for claim in grid_answers.claims(drawn, table)}
+    assert verdicts == {"drawn anyway", "likelier"}
+
+
+def test_a_model_that_cannot_be_asked_says_nothing(world):
+    blind = scores(world, {"affirm": 1.0})
+    assert grid_answers.answer(blind, stats.by_wording(blind)).startswith("Nothing can be said")
+
+
+def test_naming_is_held_against_silence(obeyed):
+    named = grid_answers.naming(obeyed)
+    assert list(named.index) == ["negate", "forget_only", "mention"]
+    assert named.difference["negate"].value == pytest.approx(0.3)
+    assert named.difference["mention"].value == pytest.approx(1.0)
+
+
+def test_conclusions_are_one_word_each(obeyed):
+    found = grid_answers.conclusions(obeyed, stats.by_wording(obeyed))
+    assert found["asking makes a difference"] == "yes"
+    assert "asked to leave it out" in found["instructions that leave more than silence does"]
+
+
+def test_figures_of_the_grid(obeyed):
+    table = stats.by_wording(obeyed)
+    axes = grid_figures.conditions(obeyed).axes[0]
+    assert [t.get_text() for t in axes.get_yticklabels()] == [name_of(c) for c in (
+        "affirm", "omit", "repeat", "forget_then_request", "negate", "mention", "forget_only",
+        "reinforced", "role", "describe", "implicit")]  # fmt: skip
+    assert len(grid_figures.wordings(table).axes[0].get_yticks()) == 26
+    named = grid_answers.naming(obeyed)
+    assert grid_figures.differences(named, "points", named.index).axes
+
+
+def test_every_condition_has_a_look_of_its_own():
+    looks = [tuple(look_of(c).values()) for c in dict.fromkeys(load_wordings().condition)]
+    assert len(set(looks)) == len(looks) == 11
+
+
+def test_signed_ticks():
+    assert [signed_percent(v) for v in (-0.1, 0.0, 0.25)] == ["−10", "0", "+25"]
