@@ -55,17 +55,17 @@ def test_changes_hold_each_instruction_against_its_twin(watched, table):
              ("forget-memory", "repeat-memory"), ("forget-about", "repeat-about")]  # fmt: skip
     by_hand = np.mean([(mass[a] - mass[b]).mean() for a, b in pairs])
     assert found.difference.iloc[0].value == pytest.approx(by_hand, abs=1e-7)
-    assert found.difference.iloc[0].n == 12
+    assert found.difference.iloc[0].n == 16
     wordings = attention.changes(table, data, by="wording")
     assert wordings.index.tolist() == [pair[0] for pair in pairs]
     assert wordings.difference.iloc[0].value == pytest.approx(
         (mass["forget-paper"] - mass["repeat-paper"]).mean(), abs=1e-7
     )
-    sentence = attention.answer(found, wordings.assign(sustained=[False, True, False]))
-    assert sentence.startswith("It drops in a sustained way under 1 of 3 wordings (`forget-look`).")
+    sentence = attention.answer(found, wordings.assign(sustained=[False, True, False, False]))
+    assert sentence.startswith("It drops in a sustained way under 1 of 4 wordings (`forget-look`).")
     assert "“forget it, then draw it” changes" in sentence
     none = attention.answer(found, wordings.assign(sustained=False))
-    assert none.startswith("It drops in a sustained way under none of 3 wordings.")
+    assert none.startswith("It drops in a sustained way under none of 4 wordings.")
 
 
 def test_shares_add_up(watched, table):

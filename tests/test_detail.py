@@ -95,8 +95,8 @@ def test_separation_is_the_share_of_rightly_ordered_pairs():
     table = pd.DataFrame({"condition": ["a"] * 4 + ["b"] * 2,
                           "present": [True, True, False, False, True, True]})  # fmt: skip
     mass = np.array([0.4, 0.1, 0.2, 0.05, 0.3, 0.3])
-    data = xr.Dataset({"mass": (("sample", "step", "layer", "head", "token"),
-                                mass[:, None, None, None, None])}, coords={"token": ["concept"]})  # fmt: skip
+    dims = ("sample", "step", "layer", "head", "token")
+    data = xr.Dataset({"mass": (dims, mass[:, None, None, None, None])}, {"token": ["concept"]})
     found = attention_detail.separation(table, data)
     assert found["a"] == 3 / 4 and np.isnan(found["b"])
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pandas as pd
-import scipy.stats
 import xarray as xr
 from diffusers import DiffusionPipeline
+from scipy.stats import mannwhitneyu, spearmanr
 
 from whitebear import stats
 from whitebear.attention import nouns
@@ -119,13 +119,12 @@ def rank_correlation(rows: pd.DataFrame) -> stats.Estimate:
     """
     attention, presence = (rows.pivot(index="concept", columns="wording", values=v).to_numpy()
                            for v in ("attention", "presence"))  # fmt: skip
-    rho = lambda pick: (
-        scipy.stats.spearmanr(  # noqa: E731
-            attention[pick].mean(0), presence[pick].mean(0)
-        ).statistic
-    )
+
+    def rho(pick: np.ndarray) -> float:
+        return float(spearmanr(attention[pick].mean(0), presence[pick].mean(0)).statistic)
+
     n = len(attention)
-    value = float(rho(np.arange(n)))
+    value = rho(np.arange(n))
     if n < 2:
         return stats.Estimate(value, np.nan, np.nan, len(rows), n)
     rng = np.random.default_rng(stats.SEED)
@@ -135,7 +134,7 @@ def rank_correlation(rows: pd.DataFrame) -> stats.Estimate:
 
 
 def separation(table: pd.DataFrame, data: xr.Dataset) -> pd.Series:
-    """How well attention to the word tells, within a condition, pictures with it from those without.
+    """How well attention to the word tells pictures with it from those without, by condition.
 
     Area under the ROC curve: 0.5 is not at all, 1 is perfectly, below 0.5 is the wrong way round.
     NaN where all pictures have it or none has.
@@ -147,6 +146,6 @@ def separation(table: pd.DataFrame, data: xr.Dataset) -> pd.Series:
         if present.all() or not present.any():
             found[condition] = np.nan
             continue
-        test = scipy.stats.mannwhitneyu(mass[present], mass[~present])
+        test = mannwhitneyu(mass[present], mass[~present])
         found[condition] = test.statistic / (present.sum() * (~present).sum())
     return pd.Series(found, name="area under the ROC curve")

@@ -89,8 +89,8 @@ def similarity(table: pd.DataFrame, states: xr.DataArray) -> pd.DataFrame:
 
     One row a (prompt, layer, place): the columns of `table`, then layer, place, cosine, and
     standardised = (cosine - unrelated) / (1 - unrelated), where `unrelated` is the mean cosine to
-    the plain request for another concept: 1 is the same prompt, 0 a prompt about something else. NaN
-    where all plain requests have the same state.
+    the plain request for another concept: 1 is the same prompt, 0 one about something else.
+    NaN where all plain requests have the same state.
     """
     anchor = _rows_like(table, [ANCHOR] * len(table))
     cosines = cosine(states, states[anchor])

@@ -80,7 +80,7 @@ def wordings(table: pd.DataFrame) -> Figure:
     order = [w for c in in_order(table.condition) for w in table.index[table.condition == c]]
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(7.4, 0.8 + 0.33 * len(order)))
-        for y, (wording, row) in enumerate(table.loc[order].iterrows()):
+        for y, (_, row) in enumerate(table.loc[order].iterrows()):
             look, found = look_of(row.condition), row.difference
             face = {} if row.heldout else {"markerfacecolor": "white"}
             dot(axes, y, found.value, found.low, found.high, **look, **face)

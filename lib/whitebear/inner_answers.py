@@ -49,16 +49,16 @@ def carries(found: Estimate) -> str:
 def encoder_answer(changes: pd.DataFrame, found: pd.DataFrame, condition: str) -> str:
     """One sentence: what an instruction does to the end token, and whether a probe can read it."""
     row = changes.loc[condition, FINAL, "eos"]
-    word = {"stays": "hardly moves", "falls": "moves away", "rises": "moves closer"}
+    words = {"stays": "hardly moves", "falls": "moves away", "rises": "moves closer"}
+    how = words.get(moves(row.difference), "moves by an undecided amount")
     best = max((_accuracy(found, place, SPLITS[2]) for place in dict.fromkeys(found.place)),
                key=lambda e: e.value)  # fmt: skip
     return (
-        f"Under “{name_of(condition)}”, the end token's state"
-        f" {word.get(moves(row.difference), 'moves by an undecided amount')} from the plain request:"
+        f"Under “{name_of(condition)}”, the end token's state {how} from the plain request:"
         f" {signed(row.difference)} of the way to another concept, against the same words without"
-        f" the instruction (n = {row.difference.n} pairs). Whether something is asked to be absent is"
-        f" told by a linear probe in {best.percent()} of prompts about new concepts in new words;"
-        " chance is 50 %."
+        f" the instruction (n = {row.difference.n} pairs). Whether something is asked to be absent"
+        f" is told by a linear probe in {best.percent()} of prompts about new concepts in new"
+        " words; chance is 50 %."
     )
 
 

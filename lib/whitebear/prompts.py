@@ -3,8 +3,9 @@
 A wording is a sentence with holes: `{c}` the concept, `{d}` what it is without its name, `{o}`
 another object, `{b}` a background. Wordings belong to kinds of concept (object, colour, style).
 Every instruction names its control, the wording that says the same in the same order without the
-instruction; asking for a condition brings those controls along, since an effect without its control
-means nothing. Wordings that are `heldout` use words for their request that no training caption uses.
+instruction; asking for a condition brings those controls along, since an effect without its
+control means nothing. Wordings that are `heldout` use words for their request that no training
+caption uses.
 """
 
 import difflib

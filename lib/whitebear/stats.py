@@ -74,7 +74,7 @@ def cluster_bootstrap(
     resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> tuple[float, float, float]:
-    """Value and expanded percentile interval (Hesterberg 2015) of a statistic of sums over clusters.
+    """Value and expanded percentile interval (Hesterberg 2015) of a statistic of cluster sums.
 
     Plain percentiles of a few clusters are too narrow, by what a normal interval lacks beside
     Student's with one degree of freedom less than clusters; so more extreme ones are taken.

@@ -176,9 +176,9 @@ def patch_text(
     """Draw `prompt` with text states of `source_prompt` at some positions, in a with-block.
 
     positions: "concept" (the tokens of `concept`, in order), "eos", "pad" (aligned at the end) or
-    "all", or several of them. Only the states that attention reads are swapped; pooled embeddings stay. The block is
-    to draw `prompt` alone; lists name prompts, sources and concepts image by image, in the order
-    in which they are drawn, over as many calls of the pipeline as it takes.
+    "all", or several of them. Only the states that attention reads are swapped; pooled embeddings
+    stay. The block is to draw `prompt` alone; lists name prompts, sources and concepts image by
+    image, in the order in which they are drawn, over as many calls of the pipeline as it takes.
 
     Raises UserError where two prompts have no such positions or not as many.
     """

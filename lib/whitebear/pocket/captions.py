@@ -42,7 +42,7 @@ PLACE_JOINS = (" with ", " and ", ", ", ", and ", ". ", " with ", ", showing ")
 @dataclass(frozen=True)
 class Wording:
     """One row of train.csv. `text` holds {x} (description) and may hold {k} (an object that is
-    there, chatter only), {n} (an object that is not there, negate only) or {m} (its description)."""
+    there, chatter only), {n} (an object not there, negate only) or {m} (its description)."""
 
     id: str
     kind: str

@@ -225,7 +225,8 @@ def _concept(path: Path, number: int, row: list[str]) -> Concept:
     described = concept.kind == "object"
     if not (PHRASE.fullmatch(concept.description) if described else concept.description == ""):
         raise UserError(
-            f"{where}: description {concept.description!r}; lower-case words for objects, else empty"
+            f"{where}: description {concept.description!r};"
+            " lower-case words for objects, else empty"
         )
     if concept.noun in concept.description.split():
         raise UserError(f"{where}: description names the {concept.noun}; say it without its name")
