@@ -4,7 +4,7 @@ PROFILE ?= quick
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help book test unit bench lint clean
+.PHONY: help book test unit full bench lint clean
 
 help:  ## show these targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-6s %s\n", $$1, $$2}'
@@ -17,6 +17,9 @@ test: book  ## every test: unit tests, stored notebook outputs, the built pages 
 
 unit: $(INSTALLED)  ## only the unit tests: neither notebooks nor browser
 	$(BIN)/python -m pytest tests --ignore=tests/site
+
+full: $(INSTALLED)  ## run every chapter at its published size and keep the numbers in data/results (resumable)
+	@$(BIN)/python -m whitebear.publish
 
 bench: $(INSTALLED)  ## how fast: attention hooks beside their peers, the grid (20 min; leave the machine alone)
 	$(BIN)/python tests/bench/bench_attention.py

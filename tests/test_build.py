@@ -6,11 +6,12 @@ import sys
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from whitebear import build, execute, staging
+from whitebear import build, execute, publish, staging
 from whitebear.errors import UserError
 from whitebear.numbers import page_names, save_numbers
 
@@ -310,3 +311,42 @@ def test_one_notebook_can_be_executed_with_values_of_ones_own(toy):
     )
     assert done.returncode == 0 and copy.is_file(), done.stderr
     assert json.loads((toy / "results/01_toy.json").read_text()) == {"rate": 1, "seeds": 2}
+
+
+# --- publishing ----------------------------------------------------------------------------------
+
+CLAIMED = """\
+import pandas as pd
+from pathlib import Path
+from whitebear.claims import Claim
+from whitebear.stats import Estimate
+claim = Claim("it is", Estimate(rate, 0.1, 0.9, 4, 2), "so", "4", "twin", "yes", "fig-a")
+save_numbers(output, "01_toy", [claim], rate=rate)
+pd.DataFrame({"present": [True]}).to_parquet(Path(output, "01_toy.parquet"));"""
+
+
+def test_make_full_keeps_numbers_with_their_origin_and_the_pages_may_quote_them(toy):
+    nbformat.write(toy_notebook(SAVE, CLAIMED), toy / "notebooks/01_toy.ipynb")
+    (toy / "book/profiles.yml").write_text("quick: {}\nfull:\n  01_toy: {rate: 0.75}\n")
+    (toy / "data/results").mkdir()
+    path = publish.publish(toy)
+    record = json.loads(path.read_text())["01_toy"]
+    assert record["numbers"] == {"rate": 0.75} and record["claims"][0]["value"] == 0.75
+    assert record["origin"]["parameters"] == {"rate": 0.75}
+    assert record["origin"]["versions"].startswith("torch ")
+    assert pd.read_parquet(toy / "data/results/01_toy.parquet").attrs == record["origin"]
+    assert staging.published_numbers(toy) == {"published_toy_rate": "0.75"}
+
+
+def test_make_full_runs_nothing_again_because_of_its_own_results(toy, monkeypatch):
+    nbformat.write(toy_notebook(SAVE, CLAIMED), toy / "notebooks/01_toy.ipynb")
+    (toy / "data/results").mkdir()
+    first = publish.publish(toy).read_text()
+    assert execute.inputs_digest(toy) != execute.inputs_digest(toy, results=False)
+    with monkeypatch.context() as patched:
+        patched.setattr(execute, "execute", None)
+        assert publish.publish(toy).read_text() == first
+    (toy / "data/a.csv").write_text("a\n2\n")
+    with pytest.raises(TypeError), monkeypatch.context() as patched:
+        patched.setattr(execute, "execute", None)
+        publish.publish(toy)

@@ -1,14 +1,19 @@
 """Claims reach the page whole, and nothing in them can become markup."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from whitebear.claims import Claim, as_records, table
 from whitebear.errors import UserError
 from whitebear.numbers import page_names, save_numbers
+from whitebear.stats import Estimate
 
-CLAIM = Claim("“forget” suppresses it", "3 % [1, 5]", "64 pictures", "the twin", "no", "fig-a")
+FOUND = Estimate(0.03, 0.01, 0.05, 64, 8)
+CLAIM = Claim(
+    "“forget” suppresses it", FOUND, "3 % [1, 5]", "64 pictures", "the twin", "no", "fig-a"
+)
 
 
 def test_claims_are_saved_with_the_numbers_but_are_no_number(tmp_path):
@@ -19,7 +24,7 @@ def test_claims_are_saved_with_the_numbers_but_are_no_number(tmp_path):
 
 
 def test_the_table_has_a_row_a_claim_and_a_link_to_its_figure():
-    text = table({"Chapter": as_records([CLAIM, CLAIM]), "Nothing claimed": []})
+    text = table({"Chapter": as_records([CLAIM, replace(CLAIM, claim="b")]), "Nothing claimed": []})
     lines = text.splitlines()
     assert lines[0] == "**Chapter**" and "Nothing" not in text
     assert len(lines) == 2 + 2 + 2
@@ -28,7 +33,7 @@ def test_the_table_has_a_row_a_claim_and_a_link_to_its_figure():
 
 
 def test_no_text_can_leave_its_cell():
-    nasty = Claim("a | b\n<script>{{ x }}", "*1*", "1", "`c`", "$x$", "fig-a")
+    nasty = Claim("a | b\n<script>{{ x }}", FOUND, "*1*", "1", "`c`", "$x$", "fig-a")
     row = table({"T": as_records([nasty])}).splitlines()[-1]
     assert "\n" not in row and r"a \| b \<script\>\{\{ x \}\}" in row
     assert r"\*1\*" in row and r"\`c\`" in row and r"\$x\$" in row
@@ -36,6 +41,8 @@ def test_no_text_can_leave_its_cell():
 
 def test_claims_without_a_part_or_a_label_are_refused():
     with pytest.raises(UserError, match="has no control"):
-        as_records([Claim("c", "1", "2", " ", "yes", "fig-a")])
+        as_records([replace(CLAIM, control=" ")])
+    with pytest.raises(UserError, match="is made twice"):
+        as_records([CLAIM, CLAIM])
     with pytest.raises(UserError, match="is no label"):
-        table({"T": as_records([Claim("c", "1", "2", "3", "yes", "fig a`<b>")])})
+        table({"T": as_records([replace(CLAIM, figure="fig a`<b>")])})

@@ -5,6 +5,7 @@ import math
 import pandas as pd
 
 from whitebear import stats
+from whitebear.claims import Claim
 from whitebear.figures import name_of
 from whitebear.stats import Estimate
 
@@ -12,6 +13,10 @@ MARGIN = 0.10  # declared before any result: a change within +-10 points is "no 
 CONTRAST = (
     0.5  # by how much asking for a concept must raise its rate before obedience means a thing
 )
+INSTRUMENT = {
+    "affirm": "An object that is asked for is drawn",
+    "omit": "An object that is not mentioned is drawn",
+}
 LEVELS = (
     (0.10, "drawn anyway"),
     (0.50, "mostly drawn anyway"),
@@ -124,6 +129,31 @@ def _effect(difference: Estimate, pairs: pd.DataFrame) -> str:
     if direction:
         return f"the instruction itself {direction} it"
     return f"too few pictures to tell it from nothing, or to bound it by {margin}"
+
+
+def claims(scores: pd.DataFrame) -> list[Claim]:
+    """Whether the instrument works, and what each instruction changes by itself."""
+    table, twins, found = _table(scores), stats.add_twin(scores), []
+    works = "yes" if _usable(table) else "no"
+    for condition, claim in INSTRUMENT.items():
+        if condition in table.index:
+            rate = table.rate[condition]
+            about = rate.percent(), f"{rate.n} pictures", "asked for against not mentioned"
+            found.append(Claim(claim, rate, *about, works, "fig-rates"))
+    for condition in instructed(scores):
+        change, pairs = table.difference[condition], twins[twins.condition == condition]
+        claim = f"“{name_of(condition).capitalize()}” by itself changes how often it is drawn"
+        about = points(change), f"{change.n} pairs", "the same words without the instruction"
+        found.append(Claim(claim, change, *about, _changed(change, pairs), "fig-twins"))
+    return found
+
+
+def _changed(difference: Estimate, pairs: pd.DataFrame) -> str:
+    if stats.equivalent(pairs, MARGIN):
+        return "no change"
+    return (
+        "lowers it" if difference.high < 0 else "raises it" if difference.low > 0 else "undecided"
+    )
 
 
 def numbers(scores: pd.DataFrame) -> dict[str, int | str]:

@@ -1,9 +1,11 @@
 """What the book claims, each with its number: saved by chapters, collected on one page."""
 
+import math
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from whitebear.errors import UserError
+from whitebear.stats import Estimate
 
 HEAD = (
     "| Claim | Estimate [95 %] | n | Held against | Verdict | Where |",
@@ -15,12 +17,13 @@ HEAD = (
 class Claim:
     """One sentence of the book that a number decides.
 
-    estimate: with its interval, as text; n: what was counted; control: what it was held against;
-    verdict: the word that the number leads to, by a rule declared before; figure: the label of the
-    figure (or section) that shows it.
+    found: the number; estimate: the same with its interval, as text; n: what was counted; control:
+    what it was held against; verdict: the word that the number leads to, by a rule declared before;
+    figure: the label of the figure (or section) that shows it.
     """
 
     claim: str
+    found: Estimate
     estimate: str
     n: str
     control: str
@@ -28,15 +31,32 @@ class Claim:
     figure: str
 
 
-def as_records(claims: list[Claim]) -> list[dict[str, str]]:
-    """Claims for a JSON file. Raises `UserError` for one that lacks a part."""
+TEXTS = ("claim", "estimate", "n", "control", "verdict", "figure")
+
+
+def as_records(claims: list[Claim]) -> list[dict]:
+    """Claims for a JSON file: their texts, and value, low, high (None where undefined).
+
+    Raises `UserError` for a claim that lacks a part, or that is made twice.
+    """
     for claim in claims:
-        if empty := [name for name, text in asdict(claim).items() if not str(text).strip()]:
+        if empty := [name for name in TEXTS if not str(getattr(claim, name)).strip()]:
             raise UserError(f"the claim {claim.claim!r} has no {empty[0]}")
-    return [{name: str(text) for name, text in asdict(claim).items()} for claim in claims]
+    if len(made := [claim.claim for claim in claims]) > len(set(made)):
+        twice = next(text for text in made if made.count(text) > 1)
+        raise UserError(f"the claim {twice!r} is made twice; say what tells them apart")
+    return [
+        {name: str(getattr(claim, name)) for name in TEXTS}
+        | {end: _number(getattr(claim.found, end)) for end in ("value", "low", "high")}
+        for claim in claims
+    ]
 
 
-def table(chapters: dict[str, list[dict[str, str]]]) -> str:
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else round(float(value), 6)
+
+
+def table(chapters: dict[str, list[dict]]) -> str:
     """The claims of all chapters (title -> records) as Markdown, a heading and a table each."""
     parts = []
     for title, records in chapters.items():
@@ -46,7 +66,7 @@ def table(chapters: dict[str, list[dict[str, str]]]) -> str:
     return "\n\n".join(parts)
 
 
-def _row(record: dict[str, str]) -> str:
+def _row(record: dict) -> str:
     cells = [_cell(record[k]) for k in ("claim", "estimate", "n", "control", "verdict")]
     figure = record["figure"]
     if not re.fullmatch(r"[a-z][a-z0-9-]*", figure):

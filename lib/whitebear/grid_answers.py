@@ -70,6 +70,7 @@ def claims(scores: pd.DataFrame, table: pd.DataFrame) -> list[Claim]:
         found.append(
             Claim(
                 f"“{name_of(condition).capitalize()}” suppresses the concept",
+                row.suppression,
                 f"suppression {row.suppression.percent()}; change {points(row.difference)}",
                 f"{row.n} pictures, {row.concepts} concepts",
                 "the same words without the instruction",
@@ -81,6 +82,7 @@ def claims(scores: pd.DataFrame, table: pd.DataFrame) -> list[Claim]:
         found.append(
             Claim(
                 f"“{name_of(condition).capitalize()}” makes it likelier than not naming it",
+                row.difference,
                 points(row.difference),
                 f"{row.n} pairs",
                 "the same place, nothing named",

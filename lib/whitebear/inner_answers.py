@@ -74,7 +74,7 @@ def encoder_claims(changes: pd.DataFrame, found: pd.DataFrame) -> list[Claim]:
         claims.append(
             Claim(
                 f"“{name_of(condition).capitalize()}” moves the end token away from the concept",
-                signed(row.difference), f"{row.difference.n} pairs",
+                row.difference, signed(row.difference), f"{row.difference.n} pairs",
                 "the same words without the instruction", moves(row.difference), "fig-ladder-text",
             )
         )  # fmt: skip
@@ -84,7 +84,7 @@ def encoder_claims(changes: pd.DataFrame, found: pd.DataFrame) -> list[Claim]:
         claims.append(
             Claim(
                 f"“To be absent” can be read linearly off the {PLACE_NAMES[place]}",
-                rate.percent(), f"{rate.n} prompts", "chance, 50 %",
+                rate, rate.percent(), f"{rate.n} prompts", "chance, 50 %",
                 {"?": "undecided"}.get(verdict, verdict), "fig-probes",
             )
         )  # fmt: skip
@@ -115,6 +115,31 @@ def _together(rho: Estimate) -> str:
     return "go against each other" if rho.high < 0 else "have no order in common that can be shown"
 
 
+def watching_claims(found: pd.DataFrame, controls: pd.DataFrame) -> list[Claim]:
+    """Attention under instructions (`attention.changes`) and under the positive controls."""
+    claims = [
+        Claim(
+            f"“{name_of(condition).capitalize()}” lowers attention to the word in a sustained way",
+            row.difference, signed(row.difference, 4), f"{row.difference.n} pairs",
+            "the same words without the instruction",
+            "sustained drop" if row.sustained else "no sustained drop", "fig-curves",
+        )
+        for condition, row in found.iterrows()
+    ]  # fmt: skip
+    plain = controls[controls.what == "as it is"].set_index(["concept", "seed"]).auc
+    for what in dict.fromkeys(controls.what[controls.what != "as it is"]):
+        rows = controls[controls.what == what].join(plain.rename("plain"), on=["concept", "seed"])
+        change = stats.paired_difference(rows.assign(difference=rows.auc - rows.plain))
+        verdict = "lowers it" if change.high < 0 else "does not lower it"
+        claims.append(
+            Claim(
+                f"{what.capitalize()}, a positive control, lowers attention to the word", change,
+                signed(change, 4), f"{change.n} pairs", "a plain request", verdict, "fig-controls",
+            )
+        )  # fmt: skip
+    return claims
+
+
 def attention_claims(table: pd.DataFrame, layers: pd.DataFrame, rho: Estimate) -> list[Claim]:
     """The change under each condition and denominator, layer by layer, and the relation."""
     claims = []
@@ -123,7 +148,7 @@ def attention_claims(table: pd.DataFrame, layers: pd.DataFrame, rho: Estimate) -
         claims.append(
             Claim(
                 f"“{name_of(condition).capitalize()}” lowers attention to the word ({what})",
-                f"{found.percent()} of the control", f"{found.n} pairs",
+                found, f"{found.percent()} of the control", f"{found.n} pairs",
                 "the same words without the instruction", moves(found), "fig-denominators",
             )
         )  # fmt: skip
@@ -133,15 +158,17 @@ def attention_claims(table: pd.DataFrame, layers: pd.DataFrame, rho: Estimate) -
         claims.append(
             Claim(
                 f"Under “{name_of(condition)}” attention to the word falls in every layer",
-                f"it falls in {len(down)} of {len(some)}", f"{some.iloc[0].n} pairs a layer",
+                stats.counted(len(down), len(some)), f"it falls in {len(down)} of {len(some)}",
+                f"{some.iloc[0].n} pairs a layer",
                 "the same words without the instruction",
                 "yes" if len(down) == len(some) else "no", "fig-denominators",
             )
         )  # fmt: skip
     claims.append(
         Claim(
-            "Wordings that lower attention to the word lower its presence", f"ρ = {signed(rho)}",
-            f"{rho.n} wordings and concepts", "no relation", _together(rho), "fig-relation",
+            "Wordings that lower attention to the word lower its presence", rho,
+            f"ρ = {signed(rho)}", f"{rho.n} wordings and concepts", "no relation",
+            _together(rho), "fig-relation",
         )
     )  # fmt: skip
     return claims
@@ -169,7 +196,7 @@ def patching_claims(table: pd.DataFrame) -> list[Claim]:
     return [
         Claim(
             f"{part.capitalize()} of {names[source]} drawn into {names[base]} decides the picture",
-            f"{row.share.percent()} of the way", f"{row.share.n} pictures",
+            row.share, f"{row.share.percent()} of the way", f"{row.share.n} pictures",
             f"{names[base]} and {names[source]} undisturbed", carries(row.share), "fig-swaps",
         )
         for (base, source, part), row in table.iterrows()

@@ -16,6 +16,7 @@ from whitebear.claims import table as claims_table
 from whitebear.errors import UserError
 from whitebear.execute import numbers_of
 from whitebear.numbers import CLAIMS, page_names
+from whitebear.published import FILE, read_published
 
 # Cells that the page folds away, and what the fold says.
 FOLDED = {
@@ -55,7 +56,7 @@ def stage(root: Path, executed: Path, stage_dir: Path) -> None:
     """
     shutil.rmtree(stage_dir, ignore_errors=True)
     shutil.copytree(root / "book", stage_dir / "book")
-    numbers, claims = {}, {}
+    numbers, claims = published_numbers(root), {}
     for source in toc_notebooks(root):
         done = executed / source.name
         target = stage_dir / source.relative_to(root)
@@ -71,6 +72,15 @@ def stage(root: Path, executed: Path, stage_dir: Path) -> None:
     config.setdefault("parse", {})["myst_substitutions"] = numbers
     (stage_dir / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=True), encoding="utf-8")
     shutil.copy(root / "_toc.yml", stage_dir / "_toc.yml")
+
+
+def published_numbers(root: Path) -> dict[str, str]:
+    """What pages may quote of the published run, as `{{ published_every_wording_answer }}`."""
+    chapters = read_published(root / "data" / "results" / FILE.name)
+    found = {}
+    for chapter, record in chapters.items():
+        found |= page_names(chapter, record["numbers"])
+    return {f"published_{name}": text for name, text in found.items()}
 
 
 def title_of(notebook: nbformat.NotebookNode) -> str:

@@ -38,6 +38,11 @@ class Estimate:
         return f"{round(100 * self.value)} %{ends}".replace("-", "−")
 
 
+def counted(k: int, n: int) -> Estimate:
+    """k of n, all there are: a share that needs no interval."""
+    return Estimate(k / n if n else np.nan, np.nan, np.nan, n, n)
+
+
 def wilson(k, n, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
     """Wilson score interval (low, high) of k successes in n trials; arrays broadcast, n=0 is NaN.
 

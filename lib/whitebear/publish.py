@@ -1,0 +1,97 @@
+"""`make full`: run every chapter at its published size, and keep its numbers in data/results.
+
+    python -m whitebear.publish
+
+Chapters are executed with the profile `full`, or reused; each is published as soon as it is done.
+A run that was stopped goes on with the chapter, and in a grid with the batch, that it had reached.
+"""
+
+import datetime
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from whitebear.build import plan
+from whitebear.errors import exit_on_user_error
+from whitebear.execute import execute_or_reuse, inputs_digest, numbers_of
+from whitebear.models import fingerprint, locate
+from whitebear.numbers import CLAIMS
+from whitebear.paths import ROOT
+from whitebear.published import read_published
+from whitebear.run import VERSIONS, write_parquet
+
+PROFILE = "full"
+
+
+def publish(root: Path = ROOT) -> Path:
+    """Execute or reuse every chapter of the profile; returns data/results/published.json.
+
+    Beside that record, one parquet a chapter holds the score of every picture; where the numbers
+    come from is in its metadata (`pandas.read_parquet(path).attrs`).
+    """
+    results = root / "data" / "results"
+    inputs, steps = inputs_digest(root, results=False), plan(root, PROFILE)
+    for number, (source, parameters) in enumerate(steps, 1):
+        print(f"[{number}/{len(steps)}] {source.stem} ...", flush=True)
+        executed = root / "_build" / PROFILE / source.name
+        failed = root / "_build" / "failed" / source.name
+        seconds, reused = execute_or_reuse(source, executed, parameters, inputs, failed, root)
+        print(f"    {'reused' if reused else f'executed in {seconds:.0f} s'}", flush=True)
+        saved = numbers_of(executed)
+        if saved.get(CLAIMS):
+            origin = _origin(source.stem, parameters, seconds, inputs)
+            _keep(results, root / parameters["output"], source.stem, saved, origin)
+    return results / "published.json"
+
+
+def _origin(chapter: str, parameters: dict, seconds: float, inputs: str) -> dict:
+    """Where numbers come from: weights, versions, parameters, machine, time."""
+    asked = {name: value for name, value in parameters.items() if name != "output"}
+    return {
+        "model": fingerprint(locate(asked.get("model", "pocket"))),
+        "versions": ", ".join([*VERSIONS, f"python {platform.python_version()}"]),
+        "profile": PROFILE,
+        "parameters": asked,
+        "inputs": inputs[:16],
+        "machine": f"{os.cpu_count()} CPU threads ({platform.machine()})",
+        "seconds": seconds,
+        "date": datetime.date.today().isoformat(),
+    }
+
+
+def _keep(results: Path, output: Path, chapter: str, saved: dict, origin: dict) -> None:
+    """One chapter into the record and, where it scored pictures, into its parquet."""
+    path = results / "published.json"
+    chapters, claims = read_published(path), saved.pop(CLAIMS)
+    old = chapters.get(chapter, {"origin": {}})
+    same = {**old["origin"], "date": ""} == {**origin, "date": ""}
+    if same and (old["numbers"], old["claims"]) == (saved, claims):
+        return  # the same numbers of the same run keep their date
+    images = output / f"{chapter}.parquet"
+    if images.is_file():
+        table = pd.read_parquet(images)
+        table.attrs = origin
+        write_parquet(table, results / images.name)
+    chapters[chapter] = {"origin": origin, "numbers": saved, "claims": claims}
+    text = json.dumps(dict(sorted(chapters.items())), indent=1, ensure_ascii=False)
+    partial = path.with_name(f"{path.name}.part")
+    partial.write_text(text + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+@exit_on_user_error
+def main() -> None:
+    """`python -m whitebear.publish`."""
+    try:
+        print(f"published: {publish()}")
+    except KeyboardInterrupt:
+        print("\ninterrupted; the next run goes on with what is finished", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""Published numbers: kept whole, compared with a run honestly, and never with another model's."""
+
+import json
+
+import numpy as np
+import pytest
+
+from whitebear import published
+from whitebear.claims import Claim, as_records
+from whitebear.errors import UserError
+from whitebear.models import fingerprint
+from whitebear.paths import MODELS
+from whitebear.stats import Estimate
+
+SHIPPED = fingerprint(MODELS / "pocket")
+
+
+def claim(name: str, value: float, low: float, high: float) -> Claim:
+    return Claim(name, Estimate(value, low, high, 9, 3), f"{value}", "9", "twin", "yes", "fig-a")
+
+
+def record(*claims: Claim, model: str = SHIPPED) -> dict:
+    origin = {"model": model}
+    return {"03_x": {"origin": origin, "numbers": {}, "claims": as_records(list(claims))}}
+
+
+THEIRS = record(claim("a", 0.5, 0.4, 0.6), claim("b", 0.5, 0.4, 0.6), claim("c", 1, np.nan, np.nan))
+
+
+def test_a_value_is_inside_or_not_and_intervals_are_apart_or_not():
+    mine = [claim("a", 0.55, 0.2, 0.9), claim("b", 0.8, 0.7, 0.9), claim("c", 1, 0.9, 1)]
+    table = published.beside("03_x", "pocket", mine, THEIRS)
+    assert list(table.inside) == ["yes", "no", ""] and list(table.apart) == ["no", "yes", ""]
+    assert published.apart(table) == ["b"]
+    assert published.verdict(table) == (
+        "1 of 2 numbers lie inside the published intervals; 1 cannot be the same quantity: b."
+    )
+
+
+def test_without_an_interval_of_its_own_a_run_is_only_inside_or_not():
+    table = published.beside("03_x", "pocket", [claim("a", 0.7, np.nan, np.nan)], THEIRS)
+    assert list(table.inside) == ["no"] and list(table.apart) == [""]
+    assert published.verdict(table).endswith("no two intervals are apart.")
+
+
+@pytest.mark.parametrize(
+    ("chapter", "records"),
+    [("04_y", THEIRS), ("03_x", record(claim("a", 0.5, 0.4, 0.6), model="other")), ("03_x", {})],
+)
+def test_numbers_of_another_chapter_or_other_weights_are_not_set_beside(chapter, records):
+    table = published.beside(chapter, "pocket", [claim("a", 0.5, 0.4, 0.6)], records)
+    assert not len(table) and not published.apart(table)
+    assert published.verdict(table) == published.NOTHING
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"03_x": {"origin": {}}}', '{"03_x": 1}'])
+def test_a_broken_record_is_refused(tmp_path, text):
+    path = tmp_path / "published.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match="published.json is no record"):
+        published.read_published(path)
+
+
+def test_what_is_published_belongs_to_the_shipped_model():
+    for chapter, record in published.read_published().items():
+        assert record["origin"]["model"] == SHIPPED, f"run make full again: {chapter}"
+        assert {"versions", "parameters", "machine", "date"} <= set(record["origin"])
+
+
+def test_claims_are_numbers_in_the_record():
+    (made,) = as_records([claim("a", 0.5, np.nan, 0.6)])
+    assert made["value"] == 0.5 and made["low"] is None
+    json.dumps(made, allow_nan=False)
