@@ -196,8 +196,8 @@ class ZeroShotDetector:
 
 
 def is_pocket(model: str) -> bool:
-    """Whether a model name or folder is the shipped pocket model."""
-    return Path(find_model(model).source).resolve() == (MODELS / "pocket").resolve()
+    """Whether a model name or folder is one trained on the pocket world, shipped or not."""
+    return (Path(find_model(model).source) / "training.json").is_file()
 
 
 def clip_source(model: str) -> str:

@@ -123,12 +123,23 @@ def describe(scene: Scene, world: World, rng: np.random.Generator, full: bool = 
     return text
 
 
+def deniable(world: World, denied: str) -> tuple[str, ...]:
+    """The objects that negated captions may deny: "all", or "half", every second one."""
+    if denied not in ("all", "half"):
+        raise UserError(f"denied is {denied!r}; negated captions deny all objects, or half of them")
+    return world.objects if denied == "all" else world.objects[::2]
+
+
 def caption(
-    scene: Scene, rng: np.random.Generator, r: float = NATURAL_NEGATION_RATE, world: World = None
+    scene: Scene,
+    rng: np.random.Generator,
+    r: float = NATURAL_NEGATION_RATE,
+    world: World = None,
+    denied: str = "all",
 ) -> tuple[str, str]:
     """A caption of the scene and the kind of its wording.
 
-    r: share of captions that negate truthfully, 0 to 1.
+    r: share of captions that negate truthfully, 0 to 1; denied: which objects they deny.
     Returns (text, kind), e.g. ("do not miss a white bear on a beach", "chatter").
     """
     wordings = load_train_wordings()
@@ -142,6 +153,6 @@ def caption(
         fields["k"] = world.concept(pick(rng, scene.things).object).noun
     if kind == "negate":
         there = {thing.object for thing in scene.things}
-        absent = world.concept(pick(rng, [o for o in world.objects if o not in there]))
+        absent = world.concept(pick(rng, [o for o in deniable(world, denied) if o not in there]))
         fields |= {"n": absent.noun, "m": absent.description}
     return fix_articles(wording.text.format(**fields)), kind

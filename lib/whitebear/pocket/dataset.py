@@ -40,7 +40,7 @@ def scene_rng(seed: int, split: str, index: int) -> np.random.Generator:
 
 def draw_block(job: tuple) -> tuple[int, np.ndarray, np.ndarray, list[list[str]]]:
     """Draw scenes start..stop of a split (one worker's share)."""
-    start, stop, seed, split, n_captions, r = job
+    start, stop, seed, split, n_captions, r, denied = job
     world = load_world()
     images, labels, captions = [], [], []
     for index in range(start, stop):
@@ -48,17 +48,31 @@ def draw_block(job: tuple) -> tuple[int, np.ndarray, np.ndarray, list[list[str]]
         scene = world.sample_scene(rng)
         images.append(world.render(scene).transpose(2, 0, 1))
         labels.append(world.labels(scene))
-        captions.append([caption(scene, rng, r, world)[0] for _ in range(n_captions)])
+        captions.append([caption(scene, rng, r, world, denied)[0] for _ in range(n_captions)])
     return start, np.stack(images), np.stack(labels), captions
 
 
-def draw_scenes(n: int, split: str, seed: int, n_captions: int, r: float, folder: Path) -> SceneSet:
+def draw_captions(
+    n: int, split: str, seed: int, n_captions: int, r: float, denied: str = "all"
+) -> list[list[str]]:
+    """Other captions of the first n scenes of a split, which negate at a rate of their own."""
+    world, captions = load_world(), []
+    for index in tqdm(range(n), desc=f"captions of {split} scenes", unit="scene"):
+        scene = world.sample_scene(scene_rng(seed, split, index))
+        rng = np.random.default_rng([seed, SPLITS[split], index, 1])
+        captions.append([caption(scene, rng, r, world, denied)[0] for _ in range(n_captions)])
+    return captions
+
+
+def draw_scenes(
+    n: int, split: str, seed: int, n_captions: int, r: float, folder: Path, denied: str = "all"
+) -> SceneSet:
     """Draw n scenes of a split into `folder` (reused when it is complete) with all cores."""
     if not (folder / "captions.json").exists():
         part = folder.with_name(folder.name + ".part")
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
-        _draw_into(part, n, split, seed, n_captions, r)
+        _draw_into(part, n, split, seed, n_captions, r, denied)
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(part, folder)
     images = np.load(folder / "images.npy", mmap_mode="c")
@@ -67,7 +81,9 @@ def draw_scenes(n: int, split: str, seed: int, n_captions: int, r: float, folder
     return SceneSet(torch.from_numpy(images), torch.from_numpy(labels), captions)
 
 
-def _draw_into(folder: Path, n: int, split: str, seed: int, n_captions: int, r: float) -> None:
+def _draw_into(
+    folder: Path, n: int, split: str, seed: int, n_captions: int, r: float, denied: str
+) -> None:
     world: World = load_world()
     images = np.lib.format.open_memmap(
         folder / "images.npy", mode="w+", dtype=np.uint8, shape=(n, 3, 64, 64)
@@ -75,7 +91,8 @@ def _draw_into(folder: Path, n: int, split: str, seed: int, n_captions: int, r: 
     labels = np.zeros((n, len(world.names)), dtype=bool)
     captions: list = [None] * n
     block = 500
-    jobs = [(i, min(i + block, n), seed, split, n_captions, r) for i in range(0, n, block)]
+    about = (seed, split, n_captions, r, denied)
+    jobs = [(i, min(i + block, n), *about) for i in range(0, n, block)]
     workers = min(os.cpu_count() or 1, len(jobs))
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
         bar = tqdm(total=n, desc=f"drawing {split} scenes", unit="scene")

@@ -38,6 +38,8 @@ class Recipe:
     detector_channels: tuple[int, ...]
     denoiser_channels: tuple[int, ...]
     r: float = NATURAL_NEGATION_RATE
+    denoiser_r: float | None = None  # where the denoiser's captions negate at another rate
+    denied: str = "all"  # objects that negated captions deny: all, or half
     caption_dropout: float = 0.1
     kl_weight: float = 5e-4
 

@@ -23,7 +23,7 @@ from whitebear.errors import UserError, exit_on_user_error
 from whitebear.models import fingerprint, load_pipeline
 from whitebear.paths import MODELS
 from whitebear.pocket import clip, denoiser, detector, vae
-from whitebear.pocket.dataset import SceneSet, draw_scenes
+from whitebear.pocket.dataset import SceneSet, draw_captions, draw_scenes
 from whitebear.pocket.loop import Trainer, load_checkpoint, save_checkpoint, stable_seed
 from whitebear.pocket.recipe import RECIPES, Recipe
 from whitebear.pocket.world import load_world
@@ -76,7 +76,8 @@ class PocketTraining:
     def scenes(self, split: str, n: int) -> SceneSet:
         """The scenes of a split, drawn on first use; on a GPU they live there."""
         captions = self.recipe.captions_per_scene if split == "train" else 1
-        scenes = draw_scenes(n, split, self.seed, captions, self.recipe.r, self.folder / split)
+        r, denied, folder = self.recipe.r, self.recipe.denied, self.folder / split
+        scenes = draw_scenes(n, split, self.seed, captions, r, folder, denied)
         if self.device.type == "cpu":
             return scenes
         return replace(
@@ -103,6 +104,16 @@ class PocketTraining:
     def ids(self) -> torch.Tensor:
         """Token ids of the training captions, int16 (N, K, 77)."""
         return clip.encode_captions(self.tokenizer, self.train_set.captions).to(self.device)
+
+    @cached_property
+    def denoiser_ids(self) -> torch.Tensor:
+        """Token ids of the denoiser's captions: the first few of CLIP's, or its own."""
+        recipe = self.recipe
+        if recipe.denoiser_r in (None, recipe.r):
+            return self.ids[:, : recipe.denoiser_captions]
+        about = (self.seed, recipe.denoiser_captions, recipe.denoiser_r, recipe.denied)
+        captions = draw_captions(recipe.scenes, "train", *about)
+        return clip.encode_captions(self.tokenizer, captions).to(self.device)
 
     def fit(self, name: str, build, loss_of) -> nn.Module:
         """Build a model, train it on its loss, return the averaged model in eval mode."""
@@ -192,9 +203,9 @@ class PocketTraining:
         """Text states of the denoiser's captions (N, K, 77, D) and of the empty prompt (77, D)."""
         path = self.folder / "states.safetensors"
         if not path.exists():
-            few, text = self.ids[:, : self.recipe.denoiser_captions], self.towers[0]
+            text = self.towers[0]
             empty = clip.encode_captions(self.tokenizer, [[""]])[0, 0]
-            ids = {"captions": few, "empty": empty}
+            ids = {"captions": self.denoiser_ids, "empty": empty}
             states = {name: denoiser.encode_text(text, x, self.device) for name, x in ids.items()}
             save_checkpoint(path, states, {})
         return {name: x.to(self.device) for name, x in load_checkpoint(path)[0].items()}
@@ -241,6 +252,11 @@ class PocketTraining:
         path = out / "pocket" / "training.json"
         path.write_text(json.dumps(self.record(), indent=2) + "\n", encoding="utf-8")
 
+    def rate_of(self, stage: str) -> float:
+        """The share of negated captions in what a stage learned from."""
+        own = self.recipe.denoiser_r if stage == "denoiser" else None
+        return self.recipe.r if own is None else own
+
     def record(self) -> dict:
         """What was trained, how, for how long and on what; a continued model keeps its history."""
         machine = {"hardware": hardware(self.device), "torch": torch.__version__}
@@ -249,8 +265,8 @@ class PocketTraining:
                     **machine, "continued": [], "note": ""}  # fmt: skip
         record = json.loads((self.base / "pocket" / "training.json").read_text(encoding="utf-8"))
         record["continued"] += [
-            {"stage": name, **asdict(getattr(self.recipe, name)), "r": self.recipe.r,
-             "seed": self.seed, "seconds": seconds, **machine}
+            {"stage": name, **asdict(getattr(self.recipe, name)), "r": self.rate_of(name),
+             "denied": self.recipe.denied, "seed": self.seed, "seconds": seconds, **machine}
             for name, seconds in self.seconds.items()
         ]  # fmt: skip
         return record

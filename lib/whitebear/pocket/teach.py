@@ -1,0 +1,145 @@
+"""Teach negation at a known rate: every cell is the shipped model, trained further on captions that
+negate as often as the cell says.
+
+    python -m whitebear.pocket.teach                  # all cells of data/why/cells.csv
+    python -m whitebear.pocket.teach e20-d20-s1       # one of them
+
+Interrupt it whenever you like; the same command goes on from the last checkpoint. Weights go to
+`_build/why/<cell>`; scores of all pictures, loss logs and their origin to `data/results/why`.
+"""
+
+import argparse
+import csv
+import json
+import os
+import re
+import shutil
+import time
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+import torch
+
+from whitebear.errors import UserError, exit_on_user_error
+from whitebear.models import fingerprint, load_pipeline
+from whitebear.paths import DATA, MODELS, RESULTS, ROOT
+from whitebear.pocket.quality import judge
+from whitebear.pocket.recipe import FULL, Recipe, StageRecipe
+from whitebear.pocket.train import PocketTraining, cache_folder, hardware
+from whitebear.pocket.world import load_world
+from whitebear.run import VERSIONS, Run, run_grid, write_parquet
+from whitebear.scoring import Detector
+
+CELLS = DATA / "why" / "cells.csv"
+OUT = ROOT / "_build" / "why"
+TAUGHT = replace(
+    FULL,
+    scenes=30_000,
+    denoiser_captions=3,
+    clip=StageRecipe(steps=300, batch=256, lr=5e-4, ema=0.995),
+    denoiser=StageRecipe(steps=6_000, batch=32, lr=7e-4),
+    denied="half",
+)
+CONDITIONS = ("affirm", "omit", "mention", "negate", "forget_only", "forget_then_request",
+              "reinforced", "role", "implicit")  # fmt: skip
+SEEDS, STEPS, GUIDANCE = 4, 20, 4.0  # of the pictures that a cell is judged by
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+PER_CONCEPT = 16  # pictures of each concept for the table of quality
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model of the experiment: how often the captions of either part negate, and the seed."""
+
+    id: str
+    encoder_r: float
+    denoiser_r: float
+    seed: int
+
+    def recipe(self, taught: Recipe = TAUGHT) -> Recipe:
+        """What it is trained with."""
+        return replace(taught, r=self.encoder_r, denoiser_r=self.denoiser_r)
+
+
+def load_cells(path: Path = CELLS) -> dict[str, Cell]:
+    """The cells by id. Raises `UserError` naming the line that cannot be used."""
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    cells = {}
+    for line, row in enumerate(rows, 2):
+        where = f"{path.name}, line {line}"
+        try:
+            rates = float(row["encoder_r"]), float(row["denoiser_r"])
+            cell = Cell(row["id"], *rates, int(row["seed"]))
+        except (KeyError, TypeError, ValueError):
+            names = ",".join(f.name for f in fields(Cell))
+            raise UserError(f"{where} is no cell; give {names}, the rates as numbers") from None
+        if not (0 <= cell.encoder_r <= 1 and 0 <= cell.denoiser_r <= 1):
+            raise UserError(f"{where}: a rate is a share of captions, so between 0 and 1")
+        if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", cell.id) or cell.id in cells:
+            raise UserError(f"{where}: id {cell.id!r} is taken, or not of a-z, 0-9, . and -")
+        cells[cell.id] = cell
+    return cells
+
+
+def teach(cell: Cell, run: Path, out: Path, base: Path = MODELS, taught: Recipe = TAUGHT) -> dict:
+    """Train a cell and write its models to `out`; returns the seconds of each stage."""
+    training = PocketTraining(cell.recipe(taught), cell.seed, run, DEVICE, base, "clip")
+    _, _ = training.clip, training.unet
+    training.export(out)
+    return training.seconds
+
+
+def score(folder: Path, seeds: int = SEEDS, steps: int = STEPS, per_concept: int = PER_CONCEPT):
+    """How a model follows instructions (a row a picture), and ordinary prompts (quality rows)."""
+    grid = Run(str(folder / "pocket"), [], list(CONDITIONS), seeds, steps, GUIDANCE,
+               str(folder / "scores"))  # fmt: skip
+    table = run_grid(grid).drop(columns=["png", "model"])
+    detector = Detector.load(folder / "detector")
+    return table, judge(load_pipeline(str(folder / "pocket")), detector, load_world(), per_concept)
+
+
+def origin_of(cell: Cell) -> dict:
+    """What decides a cell's results."""
+    about = {"cell": asdict(cell), "recipe": asdict(cell.recipe())}
+    return json.loads(json.dumps(about)) | {"base": fingerprint(MODELS / "pocket")}
+
+
+def publish(cell: Cell, results: Path = RESULTS / "why") -> Path:
+    """Train and score a cell, unless its results are there; returns the record of its origin."""
+    record, origin, out = results / f"{cell.id}.json", origin_of(cell), OUT / cell.id
+    if record.is_file() and origin.items() <= json.loads(record.read_text()).items():
+        return record
+    run = cache_folder() / "why" / f"{cell.id}-{origin['base']}"
+    began, seconds = time.strftime("%Y-%m-%d"), teach(cell, run, out)
+    table, quality = score(out)
+    results.mkdir(parents=True, exist_ok=True)
+    for stage in seconds:
+        shutil.copy(run / f"{stage}.csv", results / f"{cell.id}-{stage}.csv")
+    write_parquet(table, results / f"{cell.id}.parquet")
+    origin |= {
+        "model": fingerprint(out / "pocket"), "versions": ", ".join(VERSIONS),
+        "hardware": hardware(DEVICE), "seconds": seconds, "date": began,
+        "quality": {k: v if isinstance(v, str) else round(float(v), 4) for k, v in quality.items()},
+    }  # fmt: skip
+    partial = record.with_name(f"{record.name}.part")
+    partial.write_text(json.dumps(origin, indent=1) + "\n", encoding="utf-8")
+    os.replace(partial, record)
+    return record
+
+
+@exit_on_user_error
+def main(arguments: list[str] | None = None) -> None:
+    """`python -m whitebear.pocket.teach [CELL ...]`."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("cells", nargs="*", help="ids of data/why/cells.csv (default: all)")
+    names, cells = parser.parse_args(arguments).cells, load_cells()
+    if unknown := [name for name in names if name not in cells]:
+        raise UserError(f"there is no cell {unknown[0]}; {CELLS.name} has {', '.join(cells)}")
+    for number, name in enumerate(names or cells, 1):
+        print(f"[{number}/{len(names or cells)}] {name}", flush=True)
+        print(publish(cells[name]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
