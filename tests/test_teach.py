@@ -3,15 +3,18 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from whitebear.errors import UserError
-from whitebear.pocket import dataset, teach
+from whitebear.pocket import dataset, repair, teach
 from whitebear.pocket.recipe import TOY
 from whitebear.pocket.train import PocketTraining, train
 
+FILES = {"unet": "diffusion_pytorch_model.safetensors", "text_encoder": "model.safetensors"}
 NOT = ("no ", "not ", "without", "forget", "leave out", "never mind", "removed", "do not look")
 
 
@@ -42,7 +45,7 @@ def test_the_cells_of_the_book_can_be_trained():
     [
         ("a,0,x,1", "line 2 is no cell"),
         ("a,0,,1", "is no cell"),
-        ("a,0,1.5,1", "a rate is a share"),
+        ("a,0,1.5,1", "line 2 is no cell .a rate is a share"),
         ("../a,0,0,1", "id '../a' is taken, or not of"),
         ("a,0,0,1\na,0,0,2", "line 3: id 'a' is taken"),
     ],
@@ -79,20 +82,22 @@ def test_only_every_second_object_is_denied_and_scenes_stay_the_same(world):
     assert again == dataset.draw_captions(300, "train", 3, 1, 1.0, "half")
 
 
-def test_a_cell_is_trained_scored_and_kept_with_its_origin(base, tmp_path, monkeypatch):
-    monkeypatch.setattr(teach, "TAUGHT", TOY)
+@pytest.fixture
+def small(base, tmp_path, monkeypatch):
+    """Publishing at toy size, into folders of the test."""
     monkeypatch.setattr(teach, "MODELS", base)
     monkeypatch.setattr(teach, "OUT", tmp_path / "out")
     monkeypatch.setattr(teach, "cache_folder", lambda: tmp_path / "cache")
     monkeypatch.setattr(teach, "CONDITIONS", ("affirm", "omit"))
-    small = teach.score
-    monkeypatch.setattr(teach, "score", lambda folder: small(folder, 1, 1, 1))
-    real = teach.teach
-    monkeypatch.setattr(teach, "teach", lambda *a: real(*a, base=base, taught=TOY))
-    monkeypatch.setattr(teach.Cell, "recipe", lambda self, taught=TOY: replace(
-        taught, r=self.encoder_r, denoiser_r=self.denoiser_r))  # fmt: skip
+    score = teach.score
+    monkeypatch.setattr(teach, "score", lambda folder, seeds: score(folder, seeds, 1, 1))
+
+
+def test_a_cell_is_trained_scored_and_kept_with_its_origin(base, tmp_path, small):
     cell = teach.Cell("toy", 0.0, 0.5, 1)
-    record = teach.publish(cell, tmp_path / "results")
+    make = lambda cell, run, out: teach.teach(cell, run, out, base, TOY)  # noqa: E731
+    publish = lambda: teach.publish(cell, cell.recipe(TOY), make, 1, tmp_path / "results")  # noqa: E731
+    record = publish()
     origin = json.loads(record.read_text())
     assert origin["cell"]["denoiser_r"] == 0.5 and origin["model"] != origin["base"]
     assert {p.name for p in record.parent.iterdir()} == {
@@ -101,8 +106,43 @@ def test_a_cell_is_trained_scored_and_kept_with_its_origin(base, tmp_path, monke
     told = json.loads((tmp_path / "out/toy/pocket/training.json").read_text())["continued"]
     assert [(t["stage"], t["r"]) for t in told] == [("clip", 0.0), ("denoiser", 0.5)]
     shutil.rmtree(tmp_path / "out")  # nothing is trained or scored again
-    assert teach.publish(cell, tmp_path / "results") == record
-    assert not (tmp_path / "out").exists()
+    assert publish() == record and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("part", "changed"), [("kv", "unet"), ("text", "text_encoder")])
+def test_a_repair_changes_its_part_and_nothing_else(base, tmp_path, part, changed):
+    cell = repair.Repair("toy", part, 2, 20, 1)
+    for run in ("first", "second"):
+        training = repair.RepairTraining(
+            cell,
+            replace(TOY, r=0.5, scenes=20, denoiser=cell.recipe().denoiser),
+            tmp_path / run,
+            base,
+        )
+        training.mend()
+        training.export(tmp_path / run / "out")
+    read = lambda folder: {p.relative_to(folder): p for p in folder.rglob("*.safetensors")}  # noqa: E731
+    old, new, again = (read(f) for f in (base, tmp_path / "first/out", tmp_path / "second/out"))
+    differ = {k.parts[1] for k in old if old[k].read_bytes() != new[k].read_bytes()}
+    assert differ == {changed}
+    assert all(new[k].read_bytes() == again[k].read_bytes() for k in new)
+    before, after = (load_file(f[Path(f"pocket/{changed}/{FILES[changed]}")]) for f in (old, new))
+    moved = {k for k in before if not torch.equal(before[k], after[k])}
+    if part == "kv":
+        assert moved and all(".attn2.to_k" in k or ".attn2.to_v" in k for k in moved)
+
+
+def test_the_repairs_of_the_book_can_be_trained():
+    repairs = teach.load_cells(repair.REPAIRS, repair.Repair)
+    assert {r.part for r in repairs.values()} == set(repair.PARTS)
+    assert max(r.steps for r in repairs.values()) == 1000
+
+
+def test_lines_that_are_no_repair_are_refused(tmp_path):
+    path = tmp_path / "repairs.csv"
+    path.write_text("id,part,steps,examples,seed\na,eyes,10,10,1\n")
+    with pytest.raises(UserError, match="line 2 is no cell.*part is one of kv, text"):
+        teach.load_cells(path, repair.Repair)
 
 
 def test_an_unknown_cell_is_refused():

@@ -69,7 +69,7 @@ class DenoiserLoss(nn.Module):
         device = generator.device
         index, which = draw_batch(self.latents, self.states, self.batch, generator)
         dropped = torch.rand(self.batch, generator=generator, device=device) < self.dropout
-        states = torch.where(dropped[:, None, None], self.empty, self.states[index, which]).float()
+        states = self.read(index, which, dropped)
         mean, std = self.latents[index].float().unbind(1)
         z = mean + std * torch.randn(mean.shape, generator=generator, device=device)
         noise = torch.randn(z.shape, generator=generator, device=device)
@@ -77,3 +77,19 @@ class DenoiserLoss(nn.Module):
         noisy = self.scheduler.add_noise(z, noise, t)
         predicted = self.unet(noisy, t, states).sample
         return mse_loss(predicted.float(), self.scheduler.get_velocity(z, noise, t))
+
+    def read(self, index: torch.Tensor, which: torch.Tensor, dropped: torch.Tensor) -> torch.Tensor:
+        """What the denoiser reads of caption `which` of scene `index`, or of the empty prompt."""
+        return torch.where(dropped[:, None, None], self.empty, self.states[index, which]).float()
+
+
+class TextLoss(DenoiserLoss):
+    """The same loss, for the text encoder: `states` and `empty` are token ids, encoded anew."""
+
+    def __init__(self, text: CLIPTextModel, *arguments):
+        super().__init__(*arguments)
+        self.text = text
+
+    def read(self, index: torch.Tensor, which: torch.Tensor, dropped: torch.Tensor) -> torch.Tensor:
+        ids = torch.where(dropped[:, None], self.empty, self.states[index, which])
+        return self.text(ids.long()).last_hidden_state.float()

@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
@@ -56,12 +57,16 @@ class Cell:
     denoiser_r: float
     seed: int
 
+    def __post_init__(self):
+        if not (0 <= self.encoder_r <= 1 and 0 <= self.denoiser_r <= 1):
+            raise ValueError("a rate is a share of captions, so between 0 and 1")
+
     def recipe(self, taught: Recipe = TAUGHT) -> Recipe:
         """What it is trained with."""
         return replace(taught, r=self.encoder_r, denoiser_r=self.denoiser_r)
 
 
-def load_cells(path: Path = CELLS) -> dict[str, Cell]:
+def load_cells(path: Path = CELLS, kind: type = Cell) -> dict:
     """The cells by id. Raises `UserError` naming the line that cannot be used."""
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -69,13 +74,10 @@ def load_cells(path: Path = CELLS) -> dict[str, Cell]:
     for line, row in enumerate(rows, 2):
         where = f"{path.name}, line {line}"
         try:
-            rates = float(row["encoder_r"]), float(row["denoiser_r"])
-            cell = Cell(row["id"], *rates, int(row["seed"]))
-        except (KeyError, TypeError, ValueError):
-            names = ",".join(f.name for f in fields(Cell))
-            raise UserError(f"{where} is no cell; give {names}, the rates as numbers") from None
-        if not (0 <= cell.encoder_r <= 1 and 0 <= cell.denoiser_r <= 1):
-            raise UserError(f"{where}: a rate is a share of captions, so between 0 and 1")
+            cell = kind(**{f.name: f.type(row[f.name]) for f in fields(kind)})
+        except (KeyError, TypeError, ValueError) as error:
+            names = ",".join(f.name for f in fields(kind))
+            raise UserError(f"{where} is no cell ({error}); give {names}") from None
         if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", cell.id) or cell.id in cells:
             raise UserError(f"{where}: id {cell.id!r} is taken, or not of a-z, 0-9, . and -")
         cells[cell.id] = cell
@@ -99,20 +101,23 @@ def score(folder: Path, seeds: int = SEEDS, steps: int = STEPS, per_concept: int
     return table, judge(load_pipeline(str(folder / "pocket")), detector, load_world(), per_concept)
 
 
-def origin_of(cell: Cell) -> dict:
+def origin_of(cell, recipe: Recipe) -> dict:
     """What decides a cell's results."""
-    about = {"cell": asdict(cell), "recipe": asdict(cell.recipe())}
+    about = {"cell": asdict(cell), "recipe": asdict(recipe)}
     return json.loads(json.dumps(about)) | {"base": fingerprint(MODELS / "pocket")}
 
 
-def publish(cell: Cell, results: Path = RESULTS / "why") -> Path:
-    """Train and score a cell, unless its results are there; returns the record of its origin."""
-    record, origin, out = results / f"{cell.id}.json", origin_of(cell), OUT / cell.id
+def publish(cell, recipe: Recipe, make: Callable, seeds: int, results: Path = RESULTS / "why"):
+    """Make (`make(cell, run, out)`, seconds a stage) and score a model, unless that was done.
+
+    Returns the record of where its results come from.
+    """
+    record, origin, out = results / f"{cell.id}.json", origin_of(cell, recipe), OUT / cell.id
     if record.is_file() and origin.items() <= json.loads(record.read_text()).items():
         return record
     run = cache_folder() / "why" / f"{cell.id}-{origin['base']}"
-    began, seconds = time.strftime("%Y-%m-%d"), teach(cell, run, out)
-    table, quality = score(out)
+    began, seconds = time.strftime("%Y-%m-%d"), make(cell, run, out)
+    table, quality = score(out, seeds)
     results.mkdir(parents=True, exist_ok=True)
     for stage in seconds:
         shutil.copy(run / f"{stage}.csv", results / f"{cell.id}-{stage}.csv")
@@ -128,17 +133,22 @@ def publish(cell: Cell, results: Path = RESULTS / "why") -> Path:
     return record
 
 
+def chosen(names: list[str], cells: dict, path: Path) -> list:
+    """The cells of these names, or all. Raises `UserError` for a name that is none."""
+    if unknown := [name for name in names if name not in cells]:
+        raise UserError(f"there is no cell {unknown[0]}; {path.name} has {', '.join(cells)}")
+    return [cells[name] for name in names or cells]
+
+
 @exit_on_user_error
 def main(arguments: list[str] | None = None) -> None:
     """`python -m whitebear.pocket.teach [CELL ...]`."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("cells", nargs="*", help="ids of data/why/cells.csv (default: all)")
-    names, cells = parser.parse_args(arguments).cells, load_cells()
-    if unknown := [name for name in names if name not in cells]:
-        raise UserError(f"there is no cell {unknown[0]}; {CELLS.name} has {', '.join(cells)}")
-    for number, name in enumerate(names or cells, 1):
-        print(f"[{number}/{len(names or cells)}] {name}", flush=True)
-        print(publish(cells[name]), flush=True)
+    cells = chosen(parser.parse_args(arguments).cells, load_cells(), CELLS)
+    for number, cell in enumerate(cells, 1):
+        print(f"[{number}/{len(cells)}] {cell.id}", flush=True)
+        print(publish(cell, cell.recipe(), teach, SEEDS), flush=True)
 
 
 if __name__ == "__main__":
