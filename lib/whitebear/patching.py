@@ -11,6 +11,7 @@ import pandas as pd
 from diffusers import DiffusionPipeline
 
 from whitebear import stats
+from whitebear.calibration import calibrate
 from whitebear.generate import generate
 from whitebear.hooks import patch_text, steer_attention
 from whitebear.prompts import prompt_grid
@@ -65,7 +66,8 @@ def run(
 ) -> pd.DataFrame:
     """Every picture of the chapter: plain ones (part ""), swapped ones, and ones without the word.
 
-    table: of `grid`. Returns its columns with source, part, p_asked and present. The part "no
+    table: of `grid`. Returns its columns with source, part, p_asked, present and threshold (see
+    `calibration.calibrate`, which learns from the plain pictures). The part "no
     attention to the word" draws a prompt with the concept's tokens taken out of every softmax.
     """
     clip = load_clip(clip_source(model))
@@ -90,7 +92,7 @@ def run(
             keep(rows, images, swap.source, part)
     for wording in ("affirm-with", "negate-without"):
         keep(plain[wording], _blind(pipe, plain[wording], steps, guidance), "", "no attention")
-    return pd.concat(found, ignore_index=True)
+    return calibrate(pd.concat(found, ignore_index=True))
 
 
 def _noun(rows: pd.DataFrame, i: int) -> str:
