@@ -51,22 +51,22 @@ def test_the_accuracy_is_that_of_the_judge_times_that_of_the_model():
 
 def test_groups_that_do_not_overlap_stay_finite():
     table = calibrate(simulated(apart=400.0))
-    assert np.isfinite(table.p_asked).all()
-    assert (table.present == table.truth).all()
+    assert np.isfinite(table.p_asked).all() and table.p_asked.between(0, 1).all()
+    assert (table.present == table.truth).mean() > 0.95
+    assert table.present[table.truth].all()
 
 
 def test_noise_teaches_nothing():
-    """Cross-fitted accuracy is that of chance, where the best cut of the same pictures is not."""
-    crossed, fitted = [], []
+    """Cross-fitted accuracy is that of chance; the best cut of the very same pictures is not."""
+    crossed, best = [], []
     for noise in range(20):
         table = simulated(apart=0.0, concepts=2, seeds=10, wordings=1, noise=noise)
         crossed.append(calibration.accuracy(calibrate(table)).value)
         rows = table[calibration.anchors(table)]
-        learned = calibration.fit(rows)
-        right = (learned.chances(rows) >= 0.5) == (rows.condition == "affirm")
-        fitted.append(right.groupby(rows.condition).mean().mean())
+        asked = rows.condition == "affirm"
+        best.append(max(((rows.logit >= cut) == asked).mean() for cut in rows.logit))
     assert abs(np.mean(crossed) - 0.5) < 0.03
-    assert np.mean(fitted) > 0.54
+    assert np.mean(best) > 0.55
 
 
 def test_no_picture_moves_its_own_threshold():

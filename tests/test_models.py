@@ -7,9 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from whitebear import models
 from whitebear.errors import UserError
-from whitebear.models import REGISTRY, find_model, fingerprint, load_pipeline, locate
+from whitebear.models import find_model, fingerprint, load_pipeline, locate
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 

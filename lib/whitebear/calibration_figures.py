@@ -40,15 +40,15 @@ def _raw_scores(axes: Axes, rows: pd.DataFrame) -> None:
         top = max(top, heights.max())
     cuts = rows.groupby(["concept", calibration.halves(rows)]).threshold.first()
     axes.plot(cuts, np.full(len(cuts), 1.06 * top), "|", color=INK, markersize=7)
-    axes.axvline(cuts.mean(), color=INK, linewidth=0.9)
-    axes.axvline(calibration.NEUTRAL, color=MUTED, linewidth=0.9, linestyle="--")
+    axes.axvline(cuts.mean(), ymax=0.78, color=INK, linewidth=0.9)
+    axes.axvline(calibration.NEUTRAL, ymax=0.82, color=MUTED, linewidth=0.9, linestyle="--")
     axes.annotate("thresholds", (cuts.mean(), 1.12 * top), ha="center", fontsize=7)
-    axes.annotate("“something”", (calibration.NEUTRAL, 1.0), ha="right", va="top", fontsize=7,
+    axes.annotate("“something”", (calibration.NEUTRAL, 0.8), ha="right", va="top", fontsize=7,
                   rotation=90, color=MUTED, xycoords=("data", "axes fraction"))  # fmt: skip
-    axes.set_ylim(0, 1.2 * top)
+    axes.set_ylim(0, 1.4 * top)
     axes.set(xlabel="raw score: fits the concept better than “something” by",
              ylabel="share of the pictures")  # fmt: skip
-    axes.legend(frameon=False, fontsize=7, loc="upper right", bbox_to_anchor=(1, 0.9))
+    axes.legend(frameon=False, fontsize=7, loc="upper right", ncols=2)
 
 
 def _reliability(axes: Axes, bins: pd.DataFrame) -> None:

@@ -12,6 +12,7 @@ from diffusers import DiffusionPipeline
 
 from whitebear import stats
 from whitebear.calibration import calibrate
+from whitebear.errors import UserError
 from whitebear.generate import generate
 from whitebear.hooks import patch_text, steer_attention
 from whitebear.prompts import prompt_grid
@@ -67,9 +68,11 @@ def run(
     """Every picture of the chapter: plain ones (part ""), swapped ones, and ones without the word.
 
     table: of `grid`. Returns its columns with source, part, p_asked, present and threshold (see
-    `calibration.calibrate`, which learns from the plain pictures). The part "no
-    attention to the word" draws a prompt with the concept's tokens taken out of every softmax.
+    `calibration.calibrate`, which learns from the plain pictures). The part "no attention" draws a
+    prompt with the concept's tokens taken out of every softmax. Raises `UserError` for one step.
     """
+    if steps == 1:
+        raise UserError("steps is 1, which has no halves to swap states in; give at least 2")
     clip = load_clip(clip_source(model))
     plain = {w: rows.reset_index(drop=True) for w, rows in table.groupby("wording", sort=False)}
     found = []

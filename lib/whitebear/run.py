@@ -11,7 +11,6 @@ import io
 import json
 import os
 import re
-import tempfile
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -26,7 +25,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from whitebear.calibration import calibrate
-from whitebear.errors import UserError
+from whitebear.folders import check_writable
 from whitebear.generate import check_sampling, generate_batches
 from whitebear.models import find_model, fingerprint, load_pipeline, locate
 from whitebear.paths import MODELS
@@ -42,7 +41,13 @@ from whitebear.scoring import (
     load_clip,
 )
 
-CODE = ("generate.py", "models.py", "presets.py", "run.py", "scoring.py")  # what decides a chunk, besides data
+CODE = (
+    "generate.py",
+    "models.py",
+    "presets.py",
+    "run.py",
+    "scoring.py",
+)  # what decides a chunk, besides data
 VERSIONS = (
     f"torch {torch.__version__.partition('+')[0]}",
     f"diffusers {diffusers.__version__}",
@@ -99,22 +104,11 @@ class Run:
         ]
 
 
-def check_writable(folder: str | os.PathLike) -> Path:
-    """Make the folder and prove that it can be written to. Raises `UserError` where it cannot."""
-    if not isinstance(folder, (str, os.PathLike)) or not str(folder).strip() or "\0" in str(folder):
-        raise UserError(f"output is {folder!r}; give the path of a folder")
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise UserError(
-            f"output folder {folder} cannot be written ({error.strerror}); give one that can"
-        ) from None
-    return Path(folder)
-
-
 def write_parquet(table: pd.DataFrame, path: Path) -> Path:
-    """Write a table so that `path` is either the whole of it or what was there before."""
+    """Write a table so that `path` is either the whole of it or what was there before. Makes the
+    folder where there is none."""
+    if not path.parent.is_dir():
+        check_writable(path.parent)
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         table.to_parquet(partial, index=False)
