@@ -99,7 +99,7 @@ def test_floors_are_shared_where_pictures_are_few():
         (lambda t: t[t.condition != "affirm"], "the run has no affirm pictures"),
         (lambda t: t[t.condition != "omit"], "the run has no omit pictures"),
         (lambda t: t[t.seed == 0], "half of the seeds have 0 affirm pictures, fewer than 8"),
-        (lambda t: t.assign(logit=np.nan), "was calibrated on renders"),
+        (lambda t: t.assign(logit=np.nan), "calibrated on renders"),
     ],
 )
 def test_what_cannot_be_calibrated_stays_as_it_is_and_says_so(rows, line):

@@ -200,7 +200,7 @@ def sentence(table: pd.DataFrame) -> str:
     """Who judged the pictures and how well, for the page."""
     reason = why_not(table)
     if not table.logit.notna().any():
-        return f"Presence is judged by a trained detector: {reason} (chapter 2)."
+        return "The pocket world's own detector judges presence, calibrated on renders (chapter 2)."
     if reason:
         return (
             f"CLIP judges presence zero-shot, and **without calibration**: {reason}. A concept"
