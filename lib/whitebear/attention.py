@@ -4,6 +4,8 @@ mass = mean over image queries of the attention to all tokens of the concept (se
 `hooks.capture_attention`), averaged over cross-attention layers; AUC = its mean over the steps.
 """
 
+import inspect
+
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -12,7 +14,7 @@ from diffusers import DiffusionPipeline
 from whitebear import stats
 from whitebear.errors import UserError
 from whitebear.figures import name_of
-from whitebear.generate import generate, row_noise
+from whitebear.generate import call_options, fitting_batch, generate, row_noise, slices
 from whitebear.hooks import capture_attention, steer_attention
 
 DROP = 0.10  # declared before any result: a relative fall of the mass by less is no drop
@@ -41,16 +43,31 @@ def watch(
     return images, capture.dataset()
 
 
+def can_negate(pipe: DiffusionPipeline, guidance: float) -> bool:
+    """Whether a negative prompt does anything. Guidance up to 1 runs the prompt's branch alone."""
+    return guidance > 1 and "negative_prompt" in inspect.signature(pipe.__call__).parameters
+
+
 def watch_negative(
     pipe: DiffusionPipeline, table: pd.DataFrame, steps: int, guidance: float
 ) -> xr.Dataset:
-    """As `watch`, with the concept as negative prompt: guidance pushes the picture away from it."""
+    """As `watch`, with the concept as negative prompt: guidance pushes the picture away from it.
+
+    Raises `UserError` where there is no guidance (see `can_negate`).
+    """
+    if not can_negate(pipe, guidance):
+        raise UserError(f"a negative prompt does nothing at guidance {guidance}; give more than 1")
     prompts, words = list(table.prompt), nouns(table)
+    # FLUX takes a scale for its two branches apart from the number that it reads as guidance.
+    scale = "true_cfg_scale" in inspect.signature(pipe.__call__).parameters
+    options = call_options(pipe) | ({"true_cfg_scale": float(guidance)} if scale else {})
     with capture_attention(pipe, {"concept": words}, prompts=prompts) as capture:
-        pipe(
-            prompts, negative_prompt=words, num_inference_steps=steps, guidance_scale=guidance,
-            generator=row_noise(table), output_type="latent",
-        )  # fmt: skip
+        for rows in slices(len(table), fitting_batch(pipe)):
+            pipe(
+                prompts[rows], negative_prompt=words[rows], num_inference_steps=steps,
+                guidance_scale=float(guidance), generator=row_noise(table.iloc[rows]),
+                output_type="latent", **options,
+            )  # fmt: skip
     return capture.dataset()
 
 
@@ -109,14 +126,16 @@ def positive_controls(
 ) -> pd.DataFrame:
     """AUC of plain requests as they are (`data`), and with interventions on the concept's word.
 
-    Columns of the grid, auc, and what: as it is, weight 1/2, weight 0, negative prompt.
+    Columns of the grid, auc, and what: as it is, weight 1/2, weight 0, negative prompt (left out
+    where it would do nothing, see `can_negate`).
     """
     runs = {
         "as it is": data,
         "weight 1/2": watch_weighted(pipe, table, 0.5, steps, guidance),
         "weight 0": watch_weighted(pipe, table, 0.0, steps, guidance),
-        "negative prompt": watch_negative(pipe, table, steps, guidance),
     }
+    if can_negate(pipe, guidance):
+        runs["negative prompt"] = watch_negative(pipe, table, steps, guidance)
     return pd.concat([add_auc(table, run).assign(what=what) for what, run in runs.items()])
 
 

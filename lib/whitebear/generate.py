@@ -10,7 +10,11 @@ from diffusers import DiffusionPipeline, StableDiffusionPipeline
 from tqdm import tqdm
 
 from whitebear.errors import UserError
+from whitebear.hooks.families import denoiser_of, is_joint
 from whitebear.hooks.text import T5_LENGTH
+
+PIXELS = 2 * 1024**2  # of a batch, where nothing else is said: 2 pictures of SDXL, 8 of SD 1.5
+LARGEST = 64
 
 
 def noise_seed(concept: str, seed: int) -> int:
@@ -58,20 +62,34 @@ def check_lengths(pipe: DiffusionPipeline, prompts: Iterable[str]) -> None:
             )
 
 
+def fitting_batch(pipe: DiffusionPipeline) -> int:
+    """Images at a time that a common GPU has the memory for, by the size of a pipeline's images."""
+    size = getattr(pipe, "default_sample_size", None) or denoiser_of(pipe).config.sample_size
+    side = size * getattr(pipe, "vae_scale_factor", 8)
+    return max(1, min(LARGEST, PIXELS // side**2))
+
+
+def call_options(pipe: DiffusionPipeline) -> dict:
+    """What a pipeline is told beside prompts and sampling: models with joint attention read as many
+    T5 tokens as `hooks.text` does (FLUX.1-schnell knows no more, though its pipeline says 512)."""
+    return {"max_sequence_length": T5_LENGTH} if is_joint(denoiser_of(pipe)) else {}
+
+
 def generate_batches(
     pipe: DiffusionPipeline,
     table: pd.DataFrame,
     steps: int,
     guidance: float,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     progress: bool = True,
 ) -> Iterator[tuple[pd.DataFrame, np.ndarray]]:
     """The rows of `table` (columns concept, seed, prompt) batch by batch, each with its images,
     uint8 (n, H, W, 3).
 
     Each row draws its noise on the CPU from its own generator: the same image (to rounding) comes
-    out whatever else is in the table or the batch, on any device. Raises `UserError` for prompts
-    that are too long to be read whole.
+    out whatever else is in the table or the batch, on any device. batch_size: None is
+    `fitting_batch`. Raises `UserError` for prompts that are too long to be read whole, and for
+    images that are no numbers.
     """
     check_sampling(steps, guidance)
     if not len(table):
@@ -81,7 +99,7 @@ def generate_batches(
     with tqdm(
         total=len(table), desc="images", unit="img", disable=not progress, leave=False
     ) as bar:
-        for rows in _slices(len(table), batch_size):
+        for rows in slices(len(table), batch_size or fitting_batch(pipe)):
             part = table.iloc[rows]
             out = pipe(
                 **text.of(part.prompt),
@@ -89,19 +107,31 @@ def generate_batches(
                 num_inference_steps=steps,
                 guidance_scale=float(guidance),
                 output_type="np",
+                **call_options(pipe),
             )
+            check_numbers(out.images)
             yield part, np.rint(out.images * 255).astype(np.uint8)
             bar.update(len(part))
 
 
+def check_numbers(images: np.ndarray) -> None:
+    """Raise `UserError` for NaN, which would become black pictures: "concept absent"."""
+    if not np.isfinite(images).all():
+        raise UserError(
+            "the model made pictures that are no numbers (half precision overflowed); load it in"
+            " bfloat16 or float32"
+        )
+
+
 def generate(pipe: DiffusionPipeline, table: pd.DataFrame, steps: int, guidance: float,
-             batch_size: int = 64, progress: bool = True) -> np.ndarray:  # fmt: skip
+             batch_size: int | None = None, progress: bool = True) -> np.ndarray:  # fmt: skip
     """All images of `generate_batches`, uint8 (N, H, W, 3), in the order of the rows."""
     batches = generate_batches(pipe, table, steps, guidance, batch_size, progress)
     return np.concatenate([images for _, images in batches])
 
 
-def _slices(n: int, size: int) -> Iterator[slice]:
+def slices(n: int, size: int) -> Iterator[slice]:
+    """Consecutive slices of at most `size` that cover n."""
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
 
@@ -124,7 +154,7 @@ class _TextInputs:
         with torch.no_grad():
             encoded = [
                 pipe.encode_prompt(unique[part], pipe._execution_device, 1, guided)
-                for part in _slices(len(unique), chunk)
+                for part in slices(len(unique), chunk)
             ]
         self.states = torch.cat([states for states, _ in encoded])  # (prompts, positions, width)
         self.empty = (

@@ -1,20 +1,20 @@
 """Load a text-to-image pipeline by short name, folder or hub id, from safetensors only.
 
 A folder is checked before anything is loaded, because the libraries below are forgiving where a
-measurement must
-not be: they fall back to pickles, and they fill tensors missing from a file with random numbers and
-a warning.
+measurement must not be: they fall back to pickles, and they fill tensors missing from a file with
+random numbers and a warning.
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+import diffusers
 import torch
 from diffusers import DiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
@@ -22,36 +22,14 @@ from safetensors import SafetensorError, safe_open
 from transformers.utils import logging as transformers_logging
 
 from whitebear.errors import UserError
-from whitebear.paths import MODELS
+from whitebear.presets import REGISTRY, ModelEntry, place
 from whitebear.prompts import nearest
 
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 WEIGHTLESS = ("Tokenizer", "Scheduler", "Processor", "FeatureExtractor")
+# What diffusers calls it; before 0.40 it ignores the new name, and loads float32.
+DTYPE = "torch_dtype" if diffusers.__version__.startswith("0.39.") else "dtype"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-
-
-@dataclass(frozen=True)
-class ModelEntry:
-    """Where a model is found and how it is used unless told otherwise.
-
-    source: folder or hub id; dtype: on an accelerator (a CPU always computes in float32);
-    steps, guidance: what its authors recommend; batch: images at a time that fit a common machine.
-    """
-
-    source: str
-    dtype: torch.dtype
-    steps: int
-    guidance: float
-    batch: int
-
-
-REGISTRY = {
-    "pocket": ModelEntry(str(MODELS / "pocket"), torch.float32, 20, 4.0, 64),
-    "sd15": ModelEntry("stable-diffusion-v1-5/stable-diffusion-v1-5", torch.float16, 50, 7.5, 8),
-    "sdxl": ModelEntry("stabilityai/stable-diffusion-xl-base-1.0", torch.float16, 50, 5.0, 2),
-    "sd35": ModelEntry("stabilityai/stable-diffusion-3.5-medium", torch.bfloat16, 40, 4.5, 2),
-    "flux": ModelEntry("black-forest-labs/FLUX.1-dev", torch.bfloat16, 28, 3.5, 1),
-}
 
 
 def find_model(model: str) -> ModelEntry:
@@ -68,7 +46,7 @@ def find_model(model: str) -> ModelEntry:
             f"model is {model!r}; give a name ({', '.join(REGISTRY)}), a pipeline folder or a "
             "hub id"
         )
-    entry = ModelEntry(model, torch.float32, steps=50, guidance=7.5, batch=8)
+    entry = ModelEntry(model, torch.float32, steps=50, guidance=7.5)
     if os.path.exists(model):  # unlike Path.exists, not upset by names that are too long
         return entry
     if "/" not in model:
@@ -85,23 +63,47 @@ def find_model(model: str) -> ModelEntry:
 
 def locate(model: str) -> Path:
     """The checked local folder of a model; a hub id is downloaded on first use."""
-    source = find_model(model).source
-    if source == REGISTRY["pocket"].source or Path(source).exists():
-        folder = Path(source).resolve()
+    entry = find_model(model)
+    if entry is REGISTRY["pocket"] or Path(entry.source).exists():
+        folder = Path(entry.source).resolve()
     else:
-        folder = _download(source)
+        folder = _download(entry)
     check_pipeline_folder(folder)
     return folder
 
 
-def _download(hub_id: str) -> Path:
+def _download(entry: ModelEntry) -> Path:
     try:
-        return Path(DiffusionPipeline.download(hub_id, use_safetensors=True))
+        return Path(
+            DiffusionPipeline.download(
+                entry.source, revision=entry.revision, use_safetensors=True, trust_remote_code=False
+            )
+        )
     except (OSError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0][:200]
+        if _is_refusal(error, entry.gated):
+            terms = f"the licence{f' ({entry.licence})' if entry.licence else ''}"
+            raise UserError(
+                f"model {entry.source} is not handed out to everybody; accept {terms} at"
+                f" https://huggingface.co/{entry.source} and log in with `hf auth login`"
+            ) from None
         raise UserError(
-            f"model {hub_id} cannot be fetched ({reason}); check the id, your login and the network"
+            f"model {entry.source} cannot be fetched ({reason}); check the id, your login and the"
+            " network"
         ) from None
+
+
+def _is_refusal(error: BaseException | None, gated: bool) -> bool:
+    """Whether a download failed for want of a licence that the hub wants to be accepted first.
+
+    Without a login it says 401 for repositories that do not exist as well, hence `gated`.
+    """
+    while error is not None:
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        if type(error).__name__ == "GatedRepoError" or (gated and status in (401, 403)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def check_pipeline_folder(folder: Path) -> None:
@@ -212,7 +214,7 @@ def quiet_loading() -> Iterator[None]:
 
 def load_pipeline(model: str, device: str | torch.device | None = None) -> DiffusionPipeline:
     """A ready diffusers pipeline for a short name ("pocket", "sd15", ...), a pipeline folder or a
-    hub id.
+    hub id. On a CUDA device that cannot hold all of it, parts wait in main memory (`place`).
 
     Raises `UserError` before loading where the folder is no complete safetensors pipeline.
     """
@@ -226,7 +228,7 @@ def load_pipeline(model: str, device: str | torch.device | None = None) -> Diffu
     try:
         with quiet_loading():
             pipe = DiffusionPipeline.from_pretrained(
-                folder, dtype=dtype, use_safetensors=True, local_files_only=True, **options
+                folder, use_safetensors=True, local_files_only=True, **{DTYPE: dtype}, **options
             )
     except (OSError, ValueError, KeyError, AttributeError, TypeError, RuntimeError) as error:
         reason = str(error).strip().partition("\n")[0][:200]
@@ -237,7 +239,7 @@ def load_pipeline(model: str, device: str | torch.device | None = None) -> Diffu
         if isinstance(part, torch.nn.Module):
             check_filled(folder / name, part)
     pipe.set_progress_bar_config(disable=True)
-    return pipe.to(device)
+    return place(pipe, device)
 
 
 def fingerprint(folder: Path) -> str:
@@ -247,6 +249,12 @@ def fingerprint(folder: Path) -> str:
         p for p in folder.rglob("*") if p.is_file() and p.suffix != ".md" and p.name[0] != "."
     ):
         digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+        state = path.stat()
+        digest.update(_file_digest(path, state.st_size, state.st_mtime_ns))
     return digest.hexdigest()[:16]
+
+
+@functools.lru_cache(maxsize=4096)  # a web model has gigabytes, and every concept asks
+def _file_digest(path: Path, size: int, changed: int) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()

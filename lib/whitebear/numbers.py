@@ -7,6 +7,7 @@ from pathlib import Path
 
 from whitebear.claims import Claim, as_records
 from whitebear.errors import UserError
+from whitebear.folders import check_writable
 
 CLAIMS = "claims"
 
@@ -31,8 +32,7 @@ def save_numbers(
             raise UserError(f"number {name} is {value!r}; give an int, float or str")
     if claims:
         numbers[CLAIMS] = as_records(list(claims))
-    path = Path(folder) / f"{notebook}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = check_writable(folder) / f"{notebook}.json"
     partial = path.with_name(path.name + ".part")
     partial.write_text(json.dumps(numbers, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(partial, path)

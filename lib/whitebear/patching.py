@@ -11,6 +11,8 @@ import pandas as pd
 from diffusers import DiffusionPipeline
 
 from whitebear import stats
+from whitebear.calibration import calibrate
+from whitebear.errors import UserError
 from whitebear.generate import generate
 from whitebear.hooks import patch_text, steer_attention
 from whitebear.prompts import prompt_grid
@@ -65,9 +67,12 @@ def run(
 ) -> pd.DataFrame:
     """Every picture of the chapter: plain ones (part ""), swapped ones, and ones without the word.
 
-    table: of `grid`. Returns its columns with source, part, p_asked and present. The part "no
-    attention to the word" draws a prompt with the concept's tokens taken out of every softmax.
+    table: of `grid`. Returns its columns with source, part, p_asked, present and threshold (see
+    `calibration.calibrate`, which learns from the plain pictures). The part "no attention" draws a
+    prompt with the concept's tokens taken out of every softmax. Raises `UserError` for one step.
     """
+    if steps == 1:
+        raise UserError("steps is 1, which has no halves to swap states in; give at least 2")
     clip = load_clip(clip_source(model))
     plain = {w: rows.reset_index(drop=True) for w, rows in table.groupby("wording", sort=False)}
     found = []
@@ -90,7 +95,7 @@ def run(
             keep(rows, images, swap.source, part)
     for wording in ("affirm-with", "negate-without"):
         keep(plain[wording], _blind(pipe, plain[wording], steps, guidance), "", "no attention")
-    return pd.concat(found, ignore_index=True)
+    return calibrate(pd.concat(found, ignore_index=True))
 
 
 def _noun(rows: pd.DataFrame, i: int) -> str:

@@ -11,7 +11,6 @@ import io
 import json
 import os
 import re
-import tempfile
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -25,15 +24,30 @@ import transformers
 from PIL import Image
 from tqdm import tqdm
 
-from whitebear.errors import UserError
+from whitebear.calibration import calibrate
+from whitebear.folders import check_writable
 from whitebear.generate import check_sampling, generate_batches
 from whitebear.models import find_model, fingerprint, load_pipeline, locate
 from whitebear.paths import MODELS
 from whitebear.pocket.world import load_world
 from whitebear.prompts import caption_of, check_concepts, check_seeds, prompt_grid
-from whitebear.scoring import clip_score, clip_source, detector_for, is_pocket, load_clip
+from whitebear.scoring import (
+    SAME_CLIP_REVISION,
+    clip_score,
+    clip_source,
+    detector_for,
+    is_pocket,
+    judge,
+    load_clip,
+)
 
-CODE = ("generate.py", "models.py", "run.py", "scoring.py")  # what decides a chunk, besides data
+CODE = (
+    "generate.py",
+    "models.py",
+    "presets.py",
+    "run.py",
+    "scoring.py",
+)  # what decides a chunk, besides data
 VERSIONS = (
     f"torch {torch.__version__.partition('+')[0]}",
     f"diffusers {diffusers.__version__}",
@@ -90,22 +104,11 @@ class Run:
         ]
 
 
-def check_writable(folder: str | os.PathLike) -> Path:
-    """Make the folder and prove that it can be written to. Raises `UserError` where it cannot."""
-    if not isinstance(folder, (str, os.PathLike)) or not str(folder).strip() or "\0" in str(folder):
-        raise UserError(f"output is {folder!r}; give the path of a folder")
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise UserError(
-            f"output folder {folder} cannot be written ({error.strerror}); give one that can"
-        ) from None
-    return Path(folder)
-
-
 def write_parquet(table: pd.DataFrame, path: Path) -> Path:
-    """Write a table so that `path` is either the whole of it or what was there before."""
+    """Write a table so that `path` is either the whole of it or what was there before. Makes the
+    folder where there is none."""
+    if not path.parent.is_dir():
+        check_writable(path.parent)
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         table.to_parquet(partial, index=False)
@@ -119,9 +122,10 @@ def run_chunk(spec: ChunkSpec, progress: bool = True) -> Path:
     """Make and score the pictures of one concept; returns the parquet file, made or found.
 
     Columns: those of `prompt_grid`, then model, revision (of its files), versions, steps, guidance,
-    p_asked and present (the asked concept), p_other and other_present (the other object of a pair),
-    clip_score (cosine of the picture with `caption_of` the concept) and png (bytes, first seeds
-    only).
+    p_asked and present (the asked concept), logit (CLIP's zero-shot score of it, NaN where a
+    trained detector judges), p_other and other_present (the other object of a pair), clip_score
+    (cosine of the picture with `caption_of` the concept) and png (bytes, first seeds only).
+    Zero-shot judgements are raw here; `run_grid` calibrates them, which takes all concepts.
     """
     folder = check_writable(Path(spec.output) / "chunks")
     check_sampling(spec.steps, spec.guidance)
@@ -144,20 +148,21 @@ def run_chunk(spec: ChunkSpec, progress: bool = True) -> Path:
 
 
 def run_grid(run: Run, progress: bool = True) -> pd.DataFrame:
-    """All chunks of a run, one after the other, as one table of per-image scores."""
+    """All chunks of a run, one after the other, as one table of per-image scores, calibrated
+    where CLIP judges them (`calibration.calibrate`, which adds the column threshold)."""
     bar = tqdm(run.chunks(), desc="concepts", disable=not progress)
     tables = []
     for spec in bar:
         bar.set_postfix_str(spec.concept)
         tables.append(pd.read_parquet(run_chunk(spec, progress)))
-    return pd.concat(tables, ignore_index=True)
+    return calibrate(pd.concat(tables, ignore_index=True))
 
 
 def _judge_state(model: str) -> str:
     if is_pocket(model):
         return fingerprint(MODELS / "detector")
     source = clip_source(model)
-    return fingerprint(Path(source)) if Path(source).is_dir() else source
+    return fingerprint(Path(source)) if Path(source).is_dir() else f"{source}@{SAME_CLIP_REVISION}"
 
 
 def _digest(*parts) -> str:
@@ -219,8 +224,8 @@ def _scored(spec: ChunkSpec, table: pd.DataFrame, images, clip) -> pd.DataFrame:
     """Key and scores of the pictures of some rows."""
     others = sorted(set(table.other) - {""})
     detector = detector_for(spec.model, [spec.concept, *others], clip)
-    scores = detector.scores(images)
-    present = detector.present(scores)
+    judged = judge(detector, images, [spec.concept, *others])
+    scores, present = judged["p_asked"], judged["present"]
     caption = caption_of(spec.concept)
     kept = set(spec.seeds[: spec.keep_images])
     pairs = list(enumerate(table.other))
@@ -229,6 +234,7 @@ def _scored(spec: ChunkSpec, table: pd.DataFrame, images, clip) -> pd.DataFrame:
         "key": table.key.to_numpy(),
         "p_asked": scores[spec.concept].to_numpy(),
         "present": present[spec.concept].to_numpy(),
+        "logit": judged["logit"][spec.concept].to_numpy(),
         "p_other": [float(scores[o][i]) if o else float("nan") for i, o in pairs],
         "other_present": pd.array(other_present, "boolean"),
         "clip_score": clip_score(images, [caption] * len(table), clip),

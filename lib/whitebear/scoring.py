@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from scipy.special import expit
 from transformers import (
     CLIPImageProcessor,
     CLIPModel,
@@ -21,9 +22,9 @@ from whitebear.paths import MODELS
 from whitebear.prompts import caption_of
 
 BATCH = 256
-SAME_CLIP_FOR_ALL = (
-    "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"  # a judge that no supported generator contains
-)
+# A judge that no supported generator contains, and its commit.
+SAME_CLIP_FOR_ALL = "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"
+SAME_CLIP_REVISION = "1a25a446712ba5ee05982a381eed697ef9b435cf"
 
 
 def _batches(images: np.ndarray) -> list[np.ndarray]:
@@ -142,11 +143,13 @@ def _clip_of_pipeline(folder: Path) -> Clip:
 
 
 def _clip_of_model(source: str) -> Clip:
+    pin = {"revision": SAME_CLIP_REVISION} if source == SAME_CLIP_FOR_ALL else {}
     try:
-        model = CLIPModel.from_pretrained(source, use_safetensors=True, dtype=torch.float32).eval()
+        options = {"use_safetensors": True, "dtype": torch.float32, **pin}
+        model = CLIPModel.from_pretrained(source, **options).eval()
         tokenizer, processor = (
-            CLIPTokenizer.from_pretrained(source),
-            CLIPImageProcessor.from_pretrained(source),
+            CLIPTokenizer.from_pretrained(source, **pin),
+            CLIPImageProcessor.from_pretrained(source, **pin),
         )
     except (OSError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0][:200]
@@ -175,20 +178,24 @@ class ZeroShotDetector:
     """Presence from CLIP: softmax over "a picture of a {c}" against "a picture of something" (as in
     AcT).
 
-    Not calibrated. For concepts or models outside the pocket world, where no trained detector
-    exists.
+    For concepts or models outside the pocket world, where no trained detector exists. Not
+    calibrated by itself: `calibration` does that with the pictures of a run.
     """
 
     def __init__(self, clip: Clip, concepts: Sequence[str]):
         self.clip, self.concepts = clip, tuple(concepts)
 
-    def scores(self, images: np.ndarray) -> pd.DataFrame:
-        """Probability of each concept against "something", (N, concepts)."""
+    def logits(self, images: np.ndarray) -> pd.DataFrame:
+        """How much better each concept fits than "something": scaled difference of cosines."""
         vectors = self.clip.images(images)
         with_concept = vectors @ self.clip.text([caption_of(c) for c in self.concepts]).T
         something = vectors @ self.clip.text(["a picture of something"]).T
-        chances = torch.sigmoid(self.clip.scale * (with_concept - something))  # softmax of two
-        return pd.DataFrame(chances.numpy(), columns=list(self.concepts))
+        fits = self.clip.scale * (with_concept - something)
+        return pd.DataFrame(fits.numpy(), columns=list(self.concepts))
+
+    def scores(self, images: np.ndarray) -> pd.DataFrame:
+        """Probability of each concept against "something" (softmax of two), (N, concepts)."""
+        return expit(self.logits(images))
 
     def present(self, scores: pd.DataFrame) -> pd.DataFrame:
         """Presence (bool): likelier than not."""
@@ -212,7 +219,8 @@ def detector_for(model: str, concepts: Sequence[str], clip: Clip) -> Detector | 
 
 
 def find_asked(model: str, images: np.ndarray, asked: Sequence[str], clip: Clip) -> pd.DataFrame:
-    """Is the concept that belongs to each picture in it? Columns p_asked and present (bool).
+    """Is the concept that belongs to each picture in it? Columns p_asked, present (bool) and logit
+    (the zero-shot score that `calibration` needs; NaN from a trained detector).
 
     images: uint8 (N, H, W, 3); asked: N names of concepts.
     """
@@ -222,7 +230,20 @@ def find_asked(model: str, images: np.ndarray, asked: Sequence[str], clip: Clip)
         )
     names = sorted(set(asked))
     detector = detector_for(model, names, clip)
-    scores = detector.scores(images)[names]
-    present, column = detector.present(scores), [names.index(name) for name in asked]
-    at = np.arange(len(images)), column
-    return pd.DataFrame({"p_asked": scores.to_numpy()[at], "present": present.to_numpy()[at]})
+    column = np.arange(len(images)), [names.index(name) for name in asked]
+    found = {name: part.to_numpy()[column] for name, part in judge(detector, images, names).items()}
+    return pd.DataFrame(found)
+
+
+def judge(
+    detector: "Detector | ZeroShotDetector", images: np.ndarray, names: Sequence[str]
+) -> dict[str, pd.DataFrame]:
+    """Tables (N, names) of p_asked, present and logit (NaN from a trained detector)."""
+    names = list(names)
+    if isinstance(detector, ZeroShotDetector):
+        logits = detector.logits(images)[names]
+        scores = expit(logits)
+    else:
+        scores = detector.scores(images)[names]
+        logits = scores * np.nan
+    return {"p_asked": scores, "present": detector.present(scores), "logit": logits}

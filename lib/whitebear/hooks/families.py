@@ -23,7 +23,6 @@ SEGMENTS = {
     "SD3Transformer2DModel": (("tokenizer", "tokenizer_2"), ("tokenizer_3",)),
     "FluxTransformer2DModel": (("tokenizer_2",),),
 }
-CLIP_LENGTH = 77
 
 
 @dataclass(frozen=True)
@@ -137,8 +136,9 @@ def segment_lengths(pipe: DiffusionPipeline, n_keys: int) -> list[tuple[str, int
     found, start = [], 0
     for i, names in enumerate(stretches):
         last = i == len(stretches) - 1
-        length = n_keys - start if last else CLIP_LENGTH
-        found += [(t, start, length) for t in names if getattr(pipe, t, None) is not None]
+        here = [(t, x) for t in names if (x := getattr(pipe, t, None)) is not None]
+        length = n_keys - start if last else max(x.model_max_length for _, x in here)
+        found += [(t, start, length) for t, _ in here]
         start += length
     return found
 

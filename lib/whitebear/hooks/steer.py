@@ -4,6 +4,7 @@ Both go through the interception that captures: with steer_attention(...), captu
 the capture sees the attention that was steered.
 """
 
+import inspect
 from collections.abc import Sequence
 
 import torch
@@ -12,6 +13,7 @@ from diffusers import DiffusionPipeline
 from whitebear.errors import UserError
 from whitebear.hooks.families import segment_lengths
 from whitebear.hooks.intercept import Attention, Listener, Run
+from whitebear.hooks.text import T5_LENGTH
 from whitebear.hooks.words import (
     ROLES,
     Segment,
@@ -88,9 +90,13 @@ class Patching(Listener):
         if "concept" in self.parts and not concept:
             raise UserError('positions="concept" needs the concept=... whose tokens are swapped')
         self.jobs = as_jobs(prompt, source_prompt, concept)  # one an image, or one for all
-        unique = list(dict.fromkeys(source for _, source, _ in self.jobs))
-        self.sources = dict(zip(unique, text_keys(pipe, unique), strict=True))  # (n_text, D)
+        self.encode(T5_LENGTH)
         self.layers, self.seen = {}, {}  # it swaps states, so no layer has to be met
+
+    def encode(self, length: int) -> None:
+        """States (n_text, D) of every source, padded to `length` where the caller may choose it."""
+        unique = list(dict.fromkeys(source for _, source, _ in self.jobs))
+        self.sources = dict(zip(unique, text_keys(self.pipe, unique, length), strict=True))
 
     def begin(self, run: Run) -> None:
         """Match positions of each prompt with those of its source, stretch by stretch."""
@@ -99,6 +105,8 @@ class Patching(Listener):
             raise UserError(f"{len(self.jobs)} prompts were given to patch, but more are drawn")
         self.done += run.rows
         stretches = segment_lengths(self.pipe, run.n_text)
+        if len(next(iter(self.sources.values()))) != run.n_text:  # T5 reads its padding too
+            self.encode(stretches[-1][2])
         matched = {job: self._match(stretches, *job) for job in dict.fromkeys(jobs)}
         self.swaps = [(*matched[job], self.sources[job[1]]) for job in jobs]
 
@@ -152,17 +160,20 @@ def as_jobs(prompt, source_prompt, concept) -> list[tuple[str, str, str | None]]
     return list(zip(*(lists.get(k, [v] * n) for k, v in given.items()), strict=True))
 
 
-def text_keys(pipe: DiffusionPipeline, prompts: list[str]) -> torch.Tensor:
-    """The states (prompts, n_text, D) that a pipeline gives its denoiser."""
+def text_keys(pipe: DiffusionPipeline, prompts: list[str], length: int) -> torch.Tensor:
+    """The states (prompts, n_text, D) that a pipeline gives its denoiser; length: T5 tokens."""
+    names = inspect.signature(pipe.encode_prompt).parameters
+    options = {"max_sequence_length": length} if "max_sequence_length" in names else {}
+    if "do_classifier_free_guidance" in names:
+        options["do_classifier_free_guidance"] = False
+    if "prompt_3" in names:
+        options |= {"prompt_2": None, "prompt_3": None}
+    elif "prompt_2" in names:
+        options["prompt_2"] = None
     with torch.no_grad():
-        if "prompt_3" in pipe.encode_prompt.__code__.co_varnames:
-            return pipe.encode_prompt(prompts, None, None, do_classifier_free_guidance=False)[0]
-        if "do_classifier_free_guidance" not in pipe.encode_prompt.__code__.co_varnames:
-            return pipe.encode_prompt(prompts, None)[0]
         return pipe.encode_prompt(
-            prompts, device=pipe._execution_device, num_images_per_prompt=1,
-            do_classifier_free_guidance=False,
-        )[0]  # fmt: skip
+            prompts, device=pipe._execution_device, num_images_per_prompt=1, **options
+        )[0]
 
 
 def patch_text(

@@ -35,18 +35,18 @@ def text_states(
         if isinstance(encoder, nn.Module):
             tokenizer = getattr(pipe, f"tokenizer{suffix}")
             length = min(tokenizer.model_max_length, T5_LENGTH)
-            segment = tokenise(tokenizer, prompts, 0, length)
-            found[f"text_encoder{suffix}"] = _states(encoder, segment, batch_size)
+            segment, device = tokenise(tokenizer, prompts, 0, length), pipe._execution_device
+            found[f"text_encoder{suffix}"] = _states(encoder, segment, batch_size, device)
     if not found:
         raise UserError(f"{type(pipe).__name__} has no text encoder")
     return found
 
 
 @torch.no_grad()
-def _states(encoder: nn.Module, segment: Segment, batch_size: int) -> xr.Dataset:
+def _states(encoder: nn.Module, segment: Segment, batch_size: int, device) -> xr.Dataset:
     layers, last = [], []
     for ids in segment.ids.split(batch_size):
-        out = encoder(ids.to(encoder.device), output_hidden_states=True)
+        out = encoder(ids.to(device), output_hidden_states=True)
         layers.append(torch.stack(out.hidden_states, 1).float().cpu())
         last.append(out.last_hidden_state.float().cpu())
     named = np.array(ROLES)[roles(segment).float().argmax(-1).numpy()]

@@ -1,0 +1,188 @@
+"""The chapters on models of every family: small random ones, saved, loaded by path, and the same
+notebooks run on them from the first cell to the last."""
+
+import ast
+import functools
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from diffusers import FluxPipeline
+from IPython.core.interactiveshell import InteractiveShell
+
+import conftest
+import families
+from whitebear import attention, patching, scoring
+from whitebear.calibration import NEUTRAL
+from whitebear.errors import UserError
+from whitebear.generate import fitting_batch, generate
+from whitebear.hooks import patch_text, text_states
+from whitebear.models import load_pipeline
+from whitebear.paths import ROOT
+from whitebear.prompts import prompt_grid
+from whitebear.run import Run, run_grid
+
+FAMILIES = ("sd", "sdxl", "sd3", "flux")
+CHAPTERS = ("03", "04", "05", "06", "07", "08")
+GUIDANCE = {"flux": 0.0}  # as FLUX.1-schnell; the others are guided
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory, tiny_clip_dir):
+    """A pipeline folder of each family, and CLIP to judge them; FLUX draws 64 pixels, not 1024."""
+    home, start = tmp_path_factory.mktemp("families"), FluxPipeline.__init__
+    spell = conftest.tiny_tokenizer
+
+    @functools.wraps(start)
+    def small(self, *parts, **named):
+        start(self, *parts, **named)
+        self.default_sample_size = 8
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FluxPipeline, "__init__", small)
+        patch.setattr(scoring, "SAME_CLIP_FOR_ALL", str(tiny_clip_dir))
+        # a token is a letter here, so prompts of ordinary length need more than 77
+        patch.setattr(families, "tiny_tokenizer", lambda: spell(256))
+        patch.setattr(families, "tiny_pipeline", lambda: conftest.tiny_pipeline(256))
+        patch.setitem(families.FAMILIES, "sd", families.tiny_pipeline)
+        for name in FAMILIES:
+            families.FAMILIES[name]().save_pretrained(home / name)
+        yield home
+
+
+def run_notebook(path, parameters: dict) -> None:
+    """Every code cell, in this process: a kernel for each would take longer than the chapters."""
+    InteractiveShell.clear_instance()
+    shell = InteractiveShell.instance()
+    for i, cell in enumerate(nbformat.read(path, as_version=4).cells):
+        if cell.cell_type != "code":
+            continue
+        source = cell.source
+        if "parameters" in cell.metadata.get("tags", []):
+            known = [line.target.id for line in ast.parse(source).body]
+            source += "".join(f"\n{k} = {v!r}" for k, v in parameters.items() if k in known)
+        done = shell.run_cell(source)
+        assert done.success, (
+            f"{path.stem}, cell {i}: {done.error_in_exec or done.error_before_exec}"
+        )
+    InteractiveShell.clear_instance()
+
+
+@pytest.mark.parametrize("family", FAMILIES[1:])  # the chapters' own defaults are a StableDiffusion
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_a_chapter_runs_on_any_model(folders, family, chapter, tmp_path, capsys):
+    parameters = {
+        "model": str(folders / family), "concepts": ["bear", "garbage truck"],
+        "attributes": ["red"], "seeds": 1, "steps": 2, "guidance": GUIDANCE.get(family, 4.0),
+        "output": str(tmp_path / "out"),
+    }  # fmt: skip
+    if chapter == "04":  # its wordings describe concepts
+        parameters["concepts"] = ["bear", "car"]
+    (notebook,) = (ROOT / "notebooks").glob(f"{chapter}_*.ipynb")
+    run_notebook(notebook, parameters)
+    assert list((tmp_path / "out").glob(f"{chapter}_*.json"))
+
+
+@pytest.fixture(scope="module")
+def pipes(folders):
+    return {name: load_pipeline(str(folders / name), "cpu") for name in FAMILIES}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_grid_is_judged_zero_shot_and_calibrated(folders, family, tmp_path):
+    run = Run(str(folders / family), ["bear"], ["affirm", "omit"], 6, 1,
+              GUIDANCE.get(family, 4.0), str(tmp_path))  # fmt: skip
+    table = run_grid(run, progress=False)
+    assert table.logit.notna().all() and (table.threshold != NEUTRAL).all()
+    assert table.present.equals(table.logit >= table.threshold)
+    assert table.groupby("seed").threshold.first().nunique() == 2  # each half by the other
+    (chunk,) = (tmp_path / "chunks").iterdir()
+    raw = pd.read_parquet(chunk)
+    assert np.allclose(raw.p_asked, 1 / (1 + np.exp(-raw.logit)), atol=1e-6)  # as scored
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_batches_fit_and_change_nothing(pipes, family):
+    pipe, table = pipes[family], prompt_grid(["bear"], ["affirm"], [0])
+    assert fitting_batch(pipe) == 64
+    guidance = GUIDANCE.get(family, 4.0)
+    images = generate(pipe, table, 2, guidance, progress=False)
+    assert images.shape == (len(table), 64, 64, 3)
+    alone = generate(pipe, table, 2, guidance, batch_size=1, progress=False)
+    assert np.abs(alone.astype(int) - images).max() <= 1
+
+
+@pytest.mark.parametrize(("pixels", "batch"), [(64, 64), (512, 8), (768, 3), (1024, 2), (4096, 1)])
+def test_large_pictures_come_few_at_a_time(pipes, monkeypatch, pixels, batch):
+    monkeypatch.setattr(pipes["flux"], "default_sample_size", pixels // 8)
+    assert fitting_batch(pipes["flux"]) == batch
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_negative_prompts_act_where_there_is_guidance_and_are_left_out_elsewhere(pipes, family):
+    pipe, table = pipes[family], prompt_grid(["bear", "owl"], ["affirm"], [0]).iloc[[0, -1]]
+    table = table.reset_index(drop=True)
+    _, data = attention.watch(pipe, table, 3, 4.0)
+    negative = attention.watch_negative(pipe, table, 3, 4.0)
+    mass = negative.mass.sel(token="concept"), data.mass.sel(token="concept")
+    assert np.allclose(mass[0].sel(step=0), mass[1].sel(step=0), atol=1e-5)  # the same noise
+    assert not np.allclose(mass[0].sel(step=2), mass[1].sel(step=2), atol=1e-7)
+    with pytest.raises(UserError, match="negative prompt does nothing at guidance 1"):
+        attention.watch_negative(pipe, table, 3, 1.0)
+    _, plain = attention.watch(pipe, table, 2, 0.0)
+    controls = attention.positive_controls(pipe, table, plain, 2, 0.0)
+    assert list(dict.fromkeys(controls.what)) == ["as it is", "weight 1/2", "weight 0"]
+
+
+@pytest.mark.parametrize("family", ["sd3", "flux"])
+def test_sources_are_padded_like_the_prompts_that_they_replace(pipes, family):
+    """T5 reads its padding, so states of another length are other states."""
+    pipe, prompt = pipes[family], "a bear"
+    for length in (32, 256):
+        with patch_text(pipe, "a car", prompt, "all") as patch:
+            families.draw(pipe, family, "a car", max_sequence_length=length)
+        states = next(iter(patch.sources.values()))
+        options = {"prompt_3": None} if family == "sd3" else {}
+        wanted = pipe.encode_prompt(prompt, prompt_2=None, max_sequence_length=length, **options)[0]
+        assert torch.allclose(states, wanted[0], atol=1e-5)
+
+
+def test_chapter_8_learns_from_its_plain_pictures(pipes, folders):
+    model = str(folders / "sdxl")
+    table = patching.grid(["bear", "car"], 8, model)
+    found = patching.run(pipes["sdxl"], model, table, 2, 4.0)
+    assert (found.threshold != NEUTRAL).all() and set(found.part) > {""}
+    with pytest.raises(UserError, match="steps is 1, which has no halves"):
+        patching.run(pipes["sdxl"], model, table, 1, 4.0)
+
+
+def test_pictures_that_are_no_numbers_are_refused(pipes, monkeypatch):
+    pipe, table = pipes["sd"], prompt_grid(["bear"], ["affirm"], [0])
+    broken = lambda z, **_: (torch.full((len(z), 3, 64, 64), torch.nan),)  # noqa: E731
+    monkeypatch.setattr(pipe.vae, "decode", broken)
+    with pytest.raises(UserError, match="no numbers .* load it in bfloat16 or float32"):
+        generate(pipe, table, 1, 4.0, progress=False)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("plan", ["model", "group"])
+def test_offloaded_models_are_seen_as_well(folders, pipes, family, plan):
+    """The same attention, states and pictures; here the "GPU" is the CPU."""
+    pipe, cpu = load_pipeline(str(folders / family), "cpu"), torch.device("cpu")
+    if plan == "model":
+        pipe.enable_model_cpu_offload(device=cpu)
+    else:
+        pipe.enable_group_offload(cpu, cpu, offload_type="leaf_level")
+    table = prompt_grid(["bear"], ["affirm"], [0]).head(2)
+    guidance = GUIDANCE.get(family, 4.0)
+    wanted, found = (attention.watch(p, table, 2, guidance) for p in (pipes[family], pipe))
+    assert np.abs(wanted[0].astype(int) - found[0]).max() <= 1
+    assert np.allclose(wanted[1].mass, found[1].mass, atol=1e-5)
+    states = [text_states(p, ["a bear"]) for p in (pipes[family], pipe)]
+    for name, data in states[0].items():
+        assert np.allclose(data["last"], states[1][name]["last"], atol=1e-5)
+    with patch_text(pipe, list(table.prompt), "a car", "eos"):
+        patched = generate(pipe, table, 2, guidance, progress=False)
+    assert patched.shape == found[0].shape
