@@ -43,12 +43,12 @@ class Artist:
 
 @dataclass(frozen=True, eq=False)
 class Drawing:
-    """What `draw` gives. Pictures are uint8 (H, W, 3), by label: YOURS, affirm, omit, and unweighted
-    where words were weighted.
+    """What `draw` gives.
 
-    prompts: label -> prompt; scores: index label, columns p_asked and present; mass: index step,
-    columns words, mean over layers and heads; maps: float32 (step, word, y, x); states: uint8
-    (step, H, W, 3), YOURS decoded before each step, or None where that would take long.
+    pictures: label -> uint8 (H, W, 3), for YOURS, affirm, omit, and unweighted where words were
+    weighted; prompts: label -> prompt; scores: index label, columns p_asked and present; mass:
+    index step, columns words, mean over layers and heads; maps: float32 (step, word, y, x);
+    states: uint8 (step, H, W, 3), YOURS decoded before each step, or None where that takes long.
     """
 
     concept: str
@@ -91,8 +91,9 @@ def filled(concept: str, condition: str, seed: int, model: str = "pocket") -> di
 def twins(concept: str, seed: int, wording: str = "", model: str = "pocket") -> dict[str, str]:
     """The prompts to compare with: "affirm" asks for the concept, "omit" leaves it unmentioned.
 
-    The affirmation is the wording's own control where that asks for the concept; otherwise, and for
-    a prompt of one's own, the first of its condition, with another object where the wording has one.
+    The affirmation is the wording's own control where that asks for the concept; otherwise, and
+    for a prompt of one's own, the first of its condition, with another object where the wording has
+    one.
     """
     grid = prompt_grid([concept], ["affirm", "omit"], [seed], free=not is_pocket(model))
     own = load_wordings().set_index("id").loc[[wording] if wording else []]
@@ -184,7 +185,9 @@ def each_call(pipe: DiffusionPipeline, tell: Callable[[torch.Tensor], None]) -> 
     """
 
     def hook(module, args, kwargs):
-        tell(args[0] if args else kwargs["hidden_states" if "hidden_states" in kwargs else "sample"])
+        tell(
+            args[0] if args else kwargs["hidden_states" if "hidden_states" in kwargs else "sample"]
+        )
 
     handle = denoiser_of(pipe).register_forward_pre_hook(hook, with_kwargs=True)
     try:
@@ -207,3 +210,16 @@ def decoded(pipe: DiffusionPipeline, latents: list[torch.Tensor]) -> np.ndarray 
         frames.append(pipe.vae.decode(z.to(pipe.vae.dtype)).sample[0].float().cpu())
     pixels = (torch.stack(frames).permute(0, 2, 3, 1) / 2 + 0.5).clamp(0, 1)
     return np.rint(pixels.numpy() * 255).astype(np.uint8)
+
+
+def answer(drawing: Drawing, without: Drawing) -> str:
+    """One sentence on what taking words out did; `without` is `drawing` with words of weight 0."""
+    words = " and ".join(f"“{word}”" for word in without.weights)
+    before, after = (each.scores.loc[YOURS] for each in (drawing, without))
+    first = "is found" if before.present else "is not found"
+    then = "is not found" if not after.present else "is still found" if before.present else "is"
+    return (
+        f"For “{drawing.prompts[YOURS]}” and this seed, {drawing.concept} {first} in the picture"
+        f" (score {before.p_asked:.2f}). With {words} taken out of the attention at every step, it"
+        f" {then} (score {after.p_asked:.2f})."
+    )

@@ -69,12 +69,9 @@ class Explorer:
     def _controls(self, model: str, concept: str) -> None:
         concepts = [c.name for c in load_world().concepts if c.kind in KINDS]
         conditions = list(dict.fromkeys(load_wordings().condition))
-        self.model = widgets.Combobox(
-            value=model, options=list(REGISTRY), description="model", continuous_update=False, layout=HALF,
-        )  # fmt: skip
-        self.concept = widgets.Combobox(
-            value=concept, options=concepts, description="concept", continuous_update=False, layout=HALF,
-        )  # fmt: skip
+        combo = functools.partial(widgets.Combobox, continuous_update=False, layout=HALF)
+        self.model = combo(value=model, options=list(REGISTRY), description="model")
+        self.concept = combo(value=concept, options=concepts, description="concept")
         self.condition = widgets.Dropdown(
             options=conditions, value="forget_then_request", description="condition", layout=HALF
         )
@@ -116,9 +113,8 @@ class Explorer:
     def say(self, text: str, wrong: bool = False) -> None:
         """One line under the buttons; text of any origin, shown as it is."""
         colour = "#b3261e" if wrong else "inherit"
-        self.status.value = (
-            f'<span role="status" style="color:{colour}">{html.escape(" ".join(text.split()))}</span>'
-        )
+        line = html.escape(" ".join(text.split()))
+        self.status.value = f'<span role="status" style="color:{colour}">{line}</span>'
 
     # --- choosing --------------------------------------------------------------------------------
 

@@ -118,7 +118,9 @@ def frames(drawing: Drawing, word: str) -> list[Image.Image]:
         frame = Image.new("RGB", (2 * (SIDE + GAP) + CHART, SIDE + HEAD), "white")
         frame.paste(state, (0, HEAD))
         bright = _panel((colormaps["viridis"](heat)[..., :3] * 255).astype(np.uint8))
-        frame.paste(Image.blend(final.convert("L").convert("RGB"), bright, 0.65), (SIDE + GAP, HEAD))
+        frame.paste(
+            Image.blend(final.convert("L").convert("RGB"), bright, 0.65), (SIDE + GAP, HEAD)
+        )
         frame.paste(chart, (2 * (SIDE + GAP), 0))
         pen, left = ImageDraw.Draw(frame), 2 * (SIDE + GAP) + x
         pen.line([(left, HEAD + 5), (left, 0.8 * (SIDE + HEAD))], fill=MUTED)
@@ -142,20 +144,17 @@ def _font() -> ImageFont.FreeTypeFont:
 class Player:
     """A slider over the denoising steps and the frame of each; `box` is what to display.
 
-    The slider, a play button and the frames are linked in the browser, so they need no Python.
+    Slider and frames are linked in the browser, so they need no Python. There is no play button:
+    the icons of the book's theme and those of ipywidgets' button get into each other's way.
     """
 
     def __init__(self):
         self.step = widgets.IntSlider(
-            min=0, max=0, description="step", layout=widgets.Layout(width="360px")
+            min=0, max=0, description="step", layout=widgets.Layout(width="360px", max_width="100%")
         )
-        self.play = widgets.Play(min=0, max=0, interval=300)
         self.stack = STACK(children=[], selected_index=None)
-        self.links = (
-            widgets.jslink((self.play, "value"), (self.step, "value")),
-            widgets.jslink((self.step, "value"), (self.stack, "selected_index")),
-        )
-        self.box = widgets.VBox([widgets.HBox([self.play, self.step]), self.stack])
+        self.link = widgets.jslink((self.step, "value"), (self.stack, "selected_index"))
+        self.box = widgets.VBox([self.step, self.stack])
 
     def show(self, drawing: Drawing, word: str) -> None:
         """Show the frames of a word, from the step at which the slider stands."""
@@ -169,8 +168,8 @@ class Player:
         if len(old) != len(texts):
             self.stack.selected_index = None
             self.stack.children = [widgets.HTML() for _ in texts]
-            self.step.value = self.play.value = 0
-            self.step.max = self.play.max = last
+            self.step.value = 0
+            self.step.max = last
             for child in old:
                 child.close()
         for child, text in zip(self.stack.children, texts, strict=True):

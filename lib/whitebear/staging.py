@@ -97,7 +97,9 @@ def for_page(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
             cell.metadata.setdefault("mystnb", {})["code_prompt_show"] = FOLDED[tag]
         if cell.cell_type == "code":
             cell.outputs = [o for o in cell.outputs if not _is_progress(o, KEPT in tags)]
-            kept |= {o.data[WIDGET]["model_id"] for o in cell.outputs if WIDGET in o.get("data", {})}
+            kept |= {
+                o.data[WIDGET]["model_id"] for o in cell.outputs if WIDGET in o.get("data", {})
+            }
     if kept:
         models = widgets_behind(state.get("state", {}), kept)
         notebook.metadata["widgets"] = {WIDGET_STATE: {**state, "state": models}}
@@ -105,9 +107,7 @@ def for_page(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def _is_progress(output, keep_widgets: bool) -> bool:
-    return output.get("name") == "stderr" or (
-        WIDGET in output.get("data", {}) and not keep_widgets
-    )
+    return output.get("name") == "stderr" or (WIDGET in output.get("data", {}) and not keep_widgets)
 
 
 def widgets_behind(state: dict, shown: set[str]) -> dict:
@@ -118,7 +118,9 @@ def widgets_behind(state: dict, shown: set[str]) -> dict:
     needed, open_ends = set(), set(shown)
     while open_ends:
         if lost := open_ends - set(state):
-            raise UserError(f"the notebook shows a widget without its state ({min(lost)}); run it again")
+            raise UserError(
+                f"the notebook shows a widget without its state ({min(lost)}); run it again"
+            )
         needed |= open_ends
         joined = {name for name in links if _parts(state[name]) <= needed}
         open_ends = (joined | {part for name in open_ends for part in _parts(state[name])}) - needed
