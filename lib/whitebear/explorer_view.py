@@ -28,7 +28,7 @@ LABELS = {
     "omit": "not mentioned",
 }
 SIDE, GAP, HEAD, CHART = 200, 8, 22, 300  # pixels of a frame: a panel, between, above, the curve
-COLOURS = 128  # of a frame, which keeps twenty of them small
+COLOURS = 256  # of a frame, which keeps twenty of them small
 STACK = getattr(widgets, "Stack", widgets.Tab)  # ipywidgets 7, as on Colab, has no Stack
 
 
