@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -24,6 +25,8 @@ FOLDED = {
     "injected-parameters": "Parameters of the run shown on this page",
 }
 WIDGET = "application/vnd.jupyter.widget-view+json"
+WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
+KEPT = "stored-widget"  # tag of a cell whose widgets work in a page, without Python
 
 
 def toc_notebooks(root: Path) -> list[Path]:
@@ -89,22 +92,54 @@ def title_of(notebook: nbformat.NotebookNode) -> str:
 
 
 def for_page(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """A copy for the page: parameters folded away, no progress bars, no widgets, no run times."""
+    """A copy for the page: parameters folded away, no progress bars, no run times, and no widgets
+    but those of cells tagged KEPT."""
     notebook = copy.deepcopy(notebook)
-    for key in ("widgets", "whitebear", "papermill"):
+    state = notebook.metadata.pop("widgets", {}).get(WIDGET_STATE, {})
+    for key in ("whitebear", "papermill"):
         notebook.metadata.pop(key, None)
+    kept = set()
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
-        for tag in FOLDED.keys() & set(cell.metadata.get("tags", [])):
-            cell.metadata.tags.append("hide-input")
+        tags = cell.metadata.get("tags", [])
+        for tag in FOLDED.keys() & set(tags):
+            tags.append("hide-input")
             cell.metadata.setdefault("mystnb", {})["code_prompt_show"] = FOLDED[tag]
         if cell.cell_type == "code":
-            cell.outputs = [o for o in cell.outputs if not _is_progress(o)]
+            cell.outputs = [o for o in cell.outputs if not _is_progress(o, KEPT in tags)]
+            kept |= {
+                o.data[WIDGET]["model_id"] for o in cell.outputs if WIDGET in o.get("data", {})
+            }
+    if kept:
+        models = widgets_behind(state.get("state", {}), kept)
+        notebook.metadata["widgets"] = {WIDGET_STATE: {**state, "state": models}}
     return notebook
 
 
-def _is_progress(output) -> bool:
-    return output.get("name") == "stderr" or WIDGET in output.get("data", {})
+def _is_progress(output, keep_widgets: bool) -> bool:
+    return output.get("name") == "stderr" or (WIDGET in output.get("data", {}) and not keep_widgets)
+
+
+def widgets_behind(state: dict, shown: set[str]) -> dict:
+    """The part of a notebook's widget state that its shown widgets need, by model id: themselves,
+    what they are made of, and the links between those. Raises `UserError` where one has no state.
+    """
+    links = {name for name, m in state.items() if m["model_name"].endswith("LinkModel")}
+    needed, open_ends = set(), set(shown)
+    while open_ends:
+        if lost := open_ends - set(state):
+            raise UserError(
+                f"the notebook shows a widget without its state ({min(lost)}); run it again"
+            )
+        needed |= open_ends
+        joined = {name for name in links if _parts(state[name]) <= needed}
+        open_ends = (joined | {part for name in open_ends for part in _parts(state[name])}) - needed
+    return {name: model for name, model in state.items() if name in needed}
+
+
+def _parts(model: dict) -> set[str]:
+    """Ids of the models that a widget's state refers to."""
+    return set(re.findall(r"IPY_MODEL_(\w+)", json.dumps(model["state"])))
 
 
 def check_numbers(stage_dir: Path, numbers: dict) -> None:

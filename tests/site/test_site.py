@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Error, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, sync_playwright
 
 from whitebear.paths import ROOT
 from whitebear.staging import toc_notebooks
@@ -21,6 +21,7 @@ PAGES = [name for name in PAGES if not name.startswith("_") and name != "index.h
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 PATIENCE = 120_000  # ms; a page takes one second, but CI machines can be busy
 WIDTHS = (1280, 390)  # a desk, a phone
+AJV = "strict mode: use allowUnionTypes"  # the widget script's checker on its own schema; harmless
 
 each = pytest.mark.parametrize("name", PAGES)
 
@@ -60,11 +61,15 @@ def watched(browser: Browser) -> tuple[Page, list[str], list[str]]:
     page, wrong, asked = browser.new_context().new_page(), [], []
     page.set_default_timeout(PATIENCE)
     page.on("request", lambda request: asked.append(request.url))
-    page.on("console", lambda m: wrong.append(m.text) if m.type in ("error", "warning") else None)
+    page.on("console", lambda m: wrong.append(m.text) if complains(m) else None)
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("requestfailed", lambda r: wrong.append(f"failed: {r.url}"))
     page.on("response", lambda r: wrong.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
     return page, wrong, asked
+
+
+def complains(message: ConsoleMessage) -> bool:
+    return message.type in ("error", "warning") and not message.text.startswith(AJV)
 
 
 def test_the_whole_book_was_built():
@@ -86,6 +91,7 @@ def test_a_page_opens_from_the_disk_and_is_whole(browser, name):
     page, wrong, asked = watched(browser)
     page.goto((HTML / name).as_uri(), wait_until="load")
     assert not [u for u in asked if not u.startswith(("file:", "data:", "blob:"))] and not wrong
+    page.wait_for_function("[...document.images].every(image => image.complete)")
     pictures = "all => all.map(i => ({src: i.src.slice(-80), width: i.naturalWidth, alt: i.alt}))"
     images = page.eval_on_selector_all("img", pictures)
     assert not [image for image in images if not image["width"] or not image["alt"].strip()]
@@ -131,3 +137,38 @@ def test_the_search_finds_a_word(browser, site):
     page.wait_for_selector("#search-results li a")
     assert not wrong
     page.context.close()
+
+
+def test_the_slider_of_the_explorer_moves_the_picture(browser, site):
+    """With the keyboard and with the mouse, without a kernel, asking for nothing more."""
+    page, wrong, asked = watched(browser)
+    page.goto(f"{site}/notebooks/10_explorer.html", wait_until="networkidle")
+    handle, frame = page.locator(".noUi-handle"), page.locator(".widget-subarea img")
+    readout = page.locator(".widget-readout")
+    before, seen = len(asked), []
+    for key in ("Home", "ArrowRight", "ArrowRight", "End"):
+        handle.press(key)
+        step = int(readout.inner_text())
+        page.wait_for_selector(f'.widget-subarea img[alt^="Step {step} of"]')
+        seen.append((step, frame.get_attribute("src")))
+    assert [step for step, _ in seen[:3]] == [0, 1, 2] and len({src for _, src in seen}) == 4
+    track = page.locator(".noUi-base").bounding_box()
+    page.mouse.click(track["x"] + track["width"] / 2, track["y"] + track["height"] / 2)
+    page.wait_for_selector(f'.widget-subarea img[alt^="Step {readout.inner_text()} of"]')
+    assert 2 < int(readout.inner_text()) < seen[-1][0]
+    assert frame.count() == 1 and not wrong
+    assert not [url for url in asked[before:] if not url.startswith("data:")]
+    page.context.close()
+
+
+def test_the_live_panel_is_not_shown_dead(browser, site):
+    page, *_ = watched(browser)
+    page.goto(f"{site}/notebooks/10_explorer.html", wait_until="networkidle")
+    assert page.locator(".widget-subarea").count() == 1
+    assert not page.locator("article .jupyter-button, article .widget-text").count()
+    page.context.close()
+
+
+def test_only_pages_with_widgets_load_their_script():
+    loading = {name for name in PAGES if "vendor/embed.js" in (HTML / name).read_text("utf-8")}
+    assert loading == {"notebooks/10_explorer.html"}
