@@ -136,6 +136,11 @@ def test_a_frame_a_step_and_each_differs(plain):
     assert len(frames) == STEPS and len({f.tobytes() for f in frames}) == STEPS
 
 
+def test_a_large_picture_travels_smaller():
+    noise = np.random.default_rng(0).integers(0, 256, (1024, 1024, 3), dtype=np.uint8)
+    assert len(explorer_view.png_url(noise)) < noise.size / 2
+
+
 def test_a_prompt_is_text_and_never_markup(artist):
     shown = explorer_view.gallery(drawn(artist, "a bear <script>alert(1)</script> 'x' \"y\""))
     assert "<script" not in shown and "&lt;script&gt;" in shown and "&quot;y&quot;" in shown
