@@ -5,6 +5,7 @@ import threading
 import numpy as np
 import pytest
 
+from families import build
 from whitebear import explorer, explorer_panel, explorer_view
 from whitebear.errors import UserError
 from whitebear.explorer import YOURS, draw, twins, words_of
@@ -120,6 +121,14 @@ def test_large_latents_are_not_decoded_step_by_step(artist, monkeypatch):
     monkeypatch.setattr(explorer, "LATENT", {"cpu": 4})
     drawing = drawn(artist)
     assert drawing.states is None
+    assert len(explorer_view.frames(drawing, "bear")) == STEPS
+
+
+@pytest.mark.parametrize("family", ["sdxl", "sd3", "flux"])
+def test_every_family_can_be_explored(artist, family):
+    other = explorer.Artist(artist.model, build(family), artist.clip)
+    drawing = drawn(other, "a bear", weights={"bear": 0.5})
+    assert len(drawing.pictures) == 4 and drawing.mass.shape == (STEPS, 2)
     assert len(explorer_view.frames(drawing, "bear")) == STEPS
 
 
