@@ -5,6 +5,7 @@ import threading
 import numpy as np
 import pytest
 
+from families import build
 from whitebear import explorer, explorer_panel, explorer_view
 from whitebear.errors import UserError
 from whitebear.explorer import YOURS, draw, twins, words_of
@@ -123,6 +124,14 @@ def test_large_latents_are_not_decoded_step_by_step(artist, monkeypatch):
     assert len(explorer_view.frames(drawing, "bear")) == STEPS
 
 
+@pytest.mark.parametrize("family", ["sdxl", "sd3", "flux"])
+def test_every_family_can_be_explored(artist, family):
+    other = explorer.Artist(artist.model, build(family), artist.clip)
+    drawing = drawn(other, "a bear", weights={"bear": 0.5})
+    assert len(drawing.pictures) == 4 and drawing.mass.shape == (STEPS, 2)
+    assert len(explorer_view.frames(drawing, "bear")) == STEPS
+
+
 def test_the_answer_says_what_was_found(plain, without):
     said = explorer.answer(plain, without)
     assert PROMPT in said and "“bear” taken out" in said and said.count("found") == 2
@@ -134,6 +143,11 @@ def test_the_answer_says_what_was_found(plain, without):
 def test_a_frame_a_step_and_each_differs(plain):
     frames = explorer_view.frames(plain, "bear")
     assert len(frames) == STEPS and len({f.tobytes() for f in frames}) == STEPS
+
+
+def test_a_large_picture_travels_smaller():
+    noise = np.random.default_rng(0).integers(0, 256, (1024, 1024, 3), dtype=np.uint8)
+    assert len(explorer_view.png_url(noise)) < noise.size / 2
 
 
 def test_a_prompt_is_text_and_never_markup(artist):

@@ -68,7 +68,7 @@ class Drawing:
 
 
 def load(model: str) -> Artist:
-    """Load a model and its judge. Raises `UserError` as `load_pipeline` does."""
+    """Load a model and its judge. Raises `UserError` as `load_pipeline` and `load_clip` do."""
     return Artist(model, load_pipeline(model), load_clip(clip_source(model)))
 
 
@@ -185,9 +185,8 @@ def each_call(pipe: DiffusionPipeline, tell: Callable[[torch.Tensor], None]) -> 
     """
 
     def hook(module, args, kwargs):
-        tell(
-            args[0] if args else kwargs["hidden_states" if "hidden_states" in kwargs else "sample"]
-        )
+        name = "hidden_states" if "hidden_states" in kwargs else "sample"
+        tell(args[0] if args else kwargs[name])
 
     handle = denoiser_of(pipe).register_forward_pre_hook(hook, with_kwargs=True)
     try:

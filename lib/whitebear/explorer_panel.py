@@ -15,7 +15,7 @@ from whitebear.explorer import Artist, Drawing, draw, filled, load, words_of
 from whitebear.explorer_view import Player, gallery
 from whitebear.models import REGISTRY, find_model
 from whitebear.pocket.world import load_world
-from whitebear.prompts import KINDS, load_wordings
+from whitebear.prompts import KINDS, load_wordings, web_concepts
 
 WIDE = widgets.Layout(width="640px")
 HALF = widgets.Layout(width="316px")
@@ -42,8 +42,8 @@ def one_line(method):
     return guarded
 
 
-class Explorer:
-    """Choose, draw, look, change a word, draw again. `box` is what to display.
+class Explorer(widgets.VBox):
+    """Choose, draw, look, change a word, draw again; a widget to display.
 
     The prompt is filled from concept, condition, wording and seed, and can be typed over. Ticked
     words are drawn with `weight` (0 takes a word out of every softmax). `drawing` is the last
@@ -51,6 +51,7 @@ class Explorer:
     """
 
     def __init__(self, model: str = "pocket", concept: str = "bear", artist: Artist | None = None):
+        super().__init__()
         self.drawing: Drawing | None = None
         self._artist, self._thread, self._busy = artist, None, False
         self._stop, self._filled = threading.Event(), {}
@@ -68,6 +69,7 @@ class Explorer:
 
     def _controls(self, model: str, concept: str) -> None:
         concepts = [c.name for c in load_world().concepts if c.kind in KINDS]
+        concepts += [name for name in web_concepts().name if name not in concepts]
         conditions = list(dict.fromkeys(load_wordings().condition))
         combo = functools.partial(widgets.Combobox, continuous_update=False, layout=HALF)
         self.model = combo(value=model, options=list(REGISTRY), description="model")
@@ -97,18 +99,13 @@ class Explorer:
         self.result = widgets.VBox(
             [self.pictures, self.word, self.player.box], layout=widgets.Layout(display="none")
         )
-        self.box = widgets.VBox([
+        self.children = [
             row([self.model, self.concept]), row([self.condition, self.wording]), self.prompt,
             row([self.seed, self.guidance, self.steps]),
             widgets.HTML("Tick words to give them another weight: 0 takes a word out."),
             self.ticks, self.weight,
             row([self.draw_button, self.stop_button, self.progress]), self.status, self.result,
-        ])  # fmt: skip
-
-    def _ipython_display_(self) -> None:
-        from IPython.display import display
-
-        display(self.box)
+        ]  # fmt: skip
 
     def say(self, text: str, wrong: bool = False) -> None:
         """One line under the buttons; text of any origin, shown as it is."""

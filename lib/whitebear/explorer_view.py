@@ -28,13 +28,15 @@ LABELS = {
     "omit": "not mentioned",
 }
 SIDE, GAP, HEAD, CHART = 200, 8, 22, 300  # pixels of a frame: a panel, between, above, the curve
-COLOURS = 256  # of a frame, which keeps twenty of them small
+LARGEST = 512  # pixels of a picture in the panel; what is larger travels smaller
 STACK = getattr(widgets, "Stack", widgets.Tab)  # ipywidgets 7, as on Colab, has no Stack
 
 
 def png_url(picture: np.ndarray | Image.Image) -> str:
     """A picture, uint8 (H, W, 3), as the address of an img element."""
     image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    if image.height > LARGEST:
+        image = image.resize((LARGEST * image.width // image.height, LARGEST))
     data = io.BytesIO()
     image.save(data, "png", optimize=True)
     return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()
@@ -128,12 +130,13 @@ def frames(drawing: Drawing, word: str) -> list[Image.Image]:
         said = "finished picture" if drawing.states is None else "the picture so far"
         for place, text in ((0, said), (SIDE + GAP, f"looking at “{word}”")):
             pen.text((place, 3), text, fill=INK, font=_font())
-        found.append(frame.quantize(COLOURS))
+        found.append(frame.quantize(method=Image.Quantize.FASTOCTREE))  # a third of the bytes
     return found
 
 
 def _panel(picture: np.ndarray) -> Image.Image:
-    return Image.fromarray(picture).resize((SIDE, SIDE), Image.Resampling.NEAREST)
+    enlarge, shrink = Image.Resampling.NEAREST, Image.Resampling.LANCZOS
+    return Image.fromarray(picture).resize((SIDE, SIDE), shrink if len(picture) > SIDE else enlarge)
 
 
 @cache
