@@ -107,22 +107,22 @@ def test_separation_is_the_share_of_rightly_ordered_pairs():
 def test_patching_draws_what_patch_text_draws(tiny_pipeline_dir):
     pipe, model = load_pipeline(str(tiny_pipeline_dir), "cpu"), str(tiny_pipeline_dir)
     table = patching.grid(["bear", "owl"], 1, model)
-    assert set(table.wording) == {"omit-picture", "affirm-with", "negate-without"}
+    assert set(table.wording) == {"omit-picture", "affirm-and", "negate-no"}
     found = patching.run(pipe, model, table, 2, 4.0)
-    per_part = 2 * (5 + 6 + 5)
+    per_part = 2 * (6 + 6 + 5)
     assert len(found) == 6 + per_part + 4
-    assert found.groupby("part").size()["concept"] == 2
+    assert found.groupby("part").size()["concept"] == 4
     shares = patching.shares(found)
-    assert len(shares) == 16
+    assert len(shares) == 17
     assert detail_figures.swaps(shares).axes
-    assert len(inner_answers.patching_claims(shares)) == 16
-    assert "“without”" in inner_answers.patching_answer(shares)
+    assert len(inner_answers.patching_claims(shares)) == 17
+    assert "“and a”" in inner_answers.patching_answer(shares)
 
 
 def test_swapping_everything_at_every_step_is_drawing_the_source(tiny_pipeline_dir):
     pipe = load_pipeline(str(tiny_pipeline_dir), "cpu")
     table = patching.grid(["bear"], 2, str(tiny_pipeline_dir))
-    base, source = (table[table.wording == w] for w in ("omit-picture", "affirm-with"))
+    base, source = (table[table.wording == w] for w in ("omit-picture", "affirm-and"))
     with patch_text(pipe, list(base.prompt), list(source.prompt), "all"):
         swapped = generate(pipe, base, 2, 4.0)
     assert np.abs(swapped.astype(int) - generate(pipe, source, 2, 4.0)).max() <= 1
@@ -140,8 +140,8 @@ def swapped(base: int, patched: int, source: int, n: int = 20) -> pd.DataFrame:
     for concept in range(4):
         for seed in range(n):
             key = (f"c{concept}", seed)
-            rows += [(*key, "negate-without", "", "", seed < base),
-                     (*key, "affirm-with", "", "", seed < source),
+            rows += [(*key, "negate-no", "", "", seed < base),
+                     (*key, "affirm-and", "", "", seed < source),
                      (*key, "omit-picture", "", "", False)]  # fmt: skip
             for swap in patching.SWAPS:
                 rows += [(*key, swap.base, swap.source, part, seed < patched)
@@ -152,10 +152,10 @@ def swapped(base: int, patched: int, source: int, n: int = 20) -> pd.DataFrame:
 
 def test_the_share_of_the_way():
     shares = patching.shares(swapped(base=4, patched=12, source=20)).share
-    there = shares["negate-without", "affirm-with", "concept"]
+    there = shares["negate-no", "affirm-and", "concept"]
     assert there.value == pytest.approx(0.5)
     assert there.low < 0.5 < there.high  # never narrower than that of independent pictures
-    assert np.isnan(patching.shares(swapped(5, 5, 5)).share["negate-without", "affirm-with",
+    assert np.isnan(patching.shares(swapped(5, 5, 5)).share["negate-no", "affirm-and",
                                                              "padding"].value)  # fmt: skip
 
 

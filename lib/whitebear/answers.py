@@ -56,12 +56,20 @@ def _outcome(table: pd.DataFrame, condition: str) -> str:
     return outcome(table.suppression[condition].value) if _usable(table) else "undecided"
 
 
+def _outcomes(table: pd.DataFrame, condition: str) -> str:
+    """The word for either end of the interval: what a rerun can be held to, near a boundary too."""
+    removed = table.suppression[condition]
+    if not _usable(table) or math.isnan(removed.low):
+        return _outcome(table, condition)
+    return " to ".join(dict.fromkeys([outcome(removed.low), outcome(removed.high)]))
+
+
 def conclusions(scores: pd.DataFrame) -> pd.Series:
     """One robust word or yes/no a question: what a rerun on another machine must find again."""
     table = _table(scores)
     found = {"asking makes a difference": "yes" if _usable(table) else "no"}
     for condition in instructed(scores):
-        found[name_of(condition)] = _outcome(table, condition)
+        found[name_of(condition)] = _outcomes(table, condition)
         if "omit" in table.index:
             above = table.rate[condition].value - table.rate["omit"].value > MARGIN
             found[f"{name_of(condition)}: above “not mentioned”"] = "yes" if above else "no"

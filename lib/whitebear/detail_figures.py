@@ -96,9 +96,9 @@ def attention_and_presence(rows: pd.DataFrame) -> Figure:
 
 
 TITLES = {
-    ("negate-without", "omit-picture"): "“without” drawn with states of silence",
-    ("negate-without", "affirm-with"): "“without” drawn with states of “with”",
-    ("omit-picture", "affirm-with"): "silence drawn with states of “with”",
+    ("negate-no", "affirm-and"): "“but no” drawn with states of “and a”",
+    ("affirm-and", "negate-no"): "“and a” drawn with states of “but no”",
+    ("omit-picture", "affirm-and"): "silence drawn with states of “and a”",
 }
 
 

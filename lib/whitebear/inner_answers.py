@@ -178,21 +178,27 @@ def attention_claims(table: pd.DataFrame, layers: pd.DataFrame, rho: Estimate) -
 
 
 def patching_answer(table: pd.DataFrame) -> str:
-    """One sentence on which states bring a concept back, or take it away: `patching.shares`."""
+    """One sentence on which states bring a concept, or take it away: `patching.shares`."""
     share = lambda *key: table.share[key].percent()  # noqa: E731
-    bring = ("negate-without", "affirm-with")
+    bring, take = ("negate-no", "affirm-and"), ("affirm-and", "negate-no")
+    after = "end token and padding"
+    silence = (
+        f"Drawn into a prompt that never names the concept, the end token and the padding of the"
+        f" prompt that says “and a” go {share('omit-picture', 'affirm-and', after)} of the way."
+    )
+    if pd.isna(table.share[(*bring, "concept")].value):
+        return f"“But no” and “and a” are drawn equally often; their states tell nothing. {silence}"
     return (
-        f"Give the prompt that says “without” the concept's own token states from the prompt that"
-        f" says “with”, and the picture goes {share(*bring, 'concept')} of the way to it; with the"
-        f" end token and the padding instead, {share(*bring, 'end token and padding')}."
-        f" Without any token of the concept in the prompt, the end token and the padding of “with”"
-        f" go {share('omit-picture', 'affirm-with', 'end token and padding')} of the way."
+        f"Give the prompt that says “but no” the concept's own token states from the prompt that"
+        f" says “and a”, and the picture goes {share(*bring, 'concept')} of the way to it; with the"
+        f" end token and the padding instead, {share(*bring, after)}. The other way round it goes"
+        f" {share(*take, 'concept')} and {share(*take, after)} of the way. {silence}"
     )
 
 
 def patching_claims(table: pd.DataFrame) -> list[Claim]:
     """One claim a swap."""
-    names = {"negate-without": "“without”", "affirm-with": "“with”", "omit-picture": "silence"}
+    names = {"negate-no": "“but no”", "affirm-and": "“and a”", "omit-picture": "silence"}
     return [
         Claim(
             f"{part.capitalize()} of {names[source]} drawn into {names[base]} decides the picture",

@@ -40,9 +40,9 @@ class Swap:
 
 
 SWAPS = (
-    Swap("negate-without", "omit-picture", tuple(AFTER)),
-    Swap("negate-without", "affirm-with", tuple(PARTS)),
-    Swap("omit-picture", "affirm-with", tuple(AFTER)),
+    Swap("negate-no", "affirm-and", tuple(PARTS)),
+    Swap("affirm-and", "negate-no", tuple(PARTS)),
+    Swap("omit-picture", "affirm-and", tuple(AFTER)),
 )
 CONDITIONS = ["omit", "affirm", "negate"]
 
@@ -93,7 +93,7 @@ def run(
             ):  # fmt: skip
                 images = generate(pipe, rows, steps, guidance)
             keep(rows, images, swap.source, part)
-    for wording in ("affirm-with", "negate-without"):
+    for wording in ("affirm-and", "negate-no"):
         keep(plain[wording], _blind(pipe, plain[wording], steps, guidance), "", "no attention")
     return calibrate(pd.concat(found, ignore_index=True))
 
