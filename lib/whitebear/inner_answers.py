@@ -57,8 +57,8 @@ def encoder_answer(changes: pd.DataFrame, found: pd.DataFrame, condition: str) -
         f"Under “{name_of(condition)}”, the end token's state {how} from the plain request:"
         f" {signed(row.difference, 3)} of the way to another concept, against the same words"
         f" without the instruction (n = {row.difference.n} pairs). Whether something is asked to"
-        f" be absent is told by a linear probe in {best.percent()} of prompts about new concepts in new"
-        " words; chance is 50 %."
+        f" be absent is told by a linear probe in {best.percent()} of prompts about new concepts"
+        " in new words; chance is 50 %."
     )
 
 
