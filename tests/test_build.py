@@ -350,3 +350,16 @@ def test_make_full_runs_nothing_again_because_of_its_own_results(toy, monkeypatc
     with pytest.raises(TypeError), monkeypatch.context() as patched:
         patched.setattr(execute, "execute", None)
         publish.publish(toy)
+
+
+def test_an_interrupted_command_says_in_one_line_that_it_can_go_on(monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "argv", ["build"])
+    for module, name in ((build, "build"), (publish, "publish")):
+        monkeypatch.setattr(module, name, interrupted)
+        with pytest.raises(SystemExit) as caught:
+            module.main()
+        assert caught.value.code == 130
+        assert "the same command goes on" in capsys.readouterr().err

@@ -7,7 +7,6 @@ reused when nothing that it depends on has changed; then Jupyter Book builds the
 """
 
 import argparse
-import sys
 import time
 from pathlib import Path
 
@@ -89,11 +88,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Execute the notebooks and build the book.")
     parser.add_argument("--profile", default="quick", help="values from book/profiles.yml")
     profile = parser.parse_args().profile
-    try:
-        print(f"open {build(ROOT, profile)}")
-    except KeyboardInterrupt:
-        print("\ninterrupted; the next build goes on with what is finished", file=sys.stderr)
-        raise SystemExit(130) from None
+    print(f"open {build(ROOT, profile)}")
 
 
 if __name__ == "__main__":

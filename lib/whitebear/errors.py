@@ -12,7 +12,10 @@ class UserError(ValueError):
 
 
 def exit_on_user_error(main):
-    """Make a command-line entry point print a `UserError` as one line and exit with code 2."""
+    """Make a command-line entry point print a `UserError` as one line and exit with code 2.
+
+    Interrupted, it says in one line that it can go on, which every long command here can: code 130.
+    """
 
     @functools.wraps(main)
     def wrapped(*args, **kwargs):
@@ -21,5 +24,8 @@ def exit_on_user_error(main):
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             raise SystemExit(2) from None
+        except KeyboardInterrupt:
+            print("\ninterrupted; the same command goes on with what is finished", file=sys.stderr)
+            raise SystemExit(130) from None
 
     return wrapped

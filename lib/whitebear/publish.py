@@ -10,7 +10,6 @@ import datetime
 import json
 import os
 import platform
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -86,11 +85,7 @@ def _keep(results: Path, output: Path, chapter: str, saved: dict, origin: dict) 
 @exit_on_user_error
 def main() -> None:
     """`python -m whitebear.publish`."""
-    try:
-        print(f"published: {publish()}")
-    except KeyboardInterrupt:
-        print("\ninterrupted; the next run goes on with what is finished", file=sys.stderr)
-        raise SystemExit(130) from None
+    print(f"published: {publish()}")
 
 
 if __name__ == "__main__":
