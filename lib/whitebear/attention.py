@@ -45,7 +45,11 @@ def watch(
 
 def can_negate(pipe: DiffusionPipeline, guidance: float) -> bool:
     """Whether a negative prompt does anything. Guidance up to 1 runs the prompt's branch alone."""
-    return guidance > 1 and "negative_prompt" in inspect.signature(pipe.__call__).parameters
+    return guidance > 1 and _takes(pipe, "negative_prompt")
+
+
+def _takes(pipe: DiffusionPipeline, option: str) -> bool:
+    return option in inspect.signature(pipe.__call__).parameters
 
 
 def watch_negative(
@@ -59,8 +63,8 @@ def watch_negative(
         raise UserError(f"a negative prompt does nothing at guidance {guidance}; give more than 1")
     prompts, words = list(table.prompt), nouns(table)
     # FLUX takes a scale for its two branches apart from the number that it reads as guidance.
-    scale = "true_cfg_scale" in inspect.signature(pipe.__call__).parameters
-    options = call_options(pipe) | ({"true_cfg_scale": float(guidance)} if scale else {})
+    scale = {"true_cfg_scale": float(guidance)} if _takes(pipe, "true_cfg_scale") else {}
+    options = call_options(pipe) | scale
     with capture_attention(pipe, {"concept": words}, prompts=prompts) as capture:
         for rows in slices(len(table), fitting_batch(pipe)):
             pipe(

@@ -30,6 +30,14 @@ def check_writable(folder: str | os.PathLike) -> Path:
     return Path(folder)
 
 
+def write_text(path: Path, text: str) -> Path:
+    """Write a file so that `path` is either the whole of it or what was there before."""
+    partial = path.with_name(f"{path.name}.part")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+    return path
+
+
 def mount_drive(folder: Path) -> None:
     """Mount Google Drive if `folder` is in it, this is Colab and it is not mounted yet."""
     if not folder.is_relative_to(DRIVE) or (DRIVE / "MyDrive").is_dir() or not _on_colab():

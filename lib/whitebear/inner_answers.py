@@ -207,8 +207,3 @@ def patching_claims(table: pd.DataFrame) -> list[Claim]:
         )
         for (base, source, part), row in table.iterrows()
     ]  # fmt: skip
-
-
-def conclusions(**found: object) -> pd.Series:
-    """Robust words for the check cells, by name."""
-    return pd.Series({name.replace("_", " "): word for name, word in found.items()})

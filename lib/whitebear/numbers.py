@@ -7,7 +7,7 @@ from pathlib import Path
 
 from whitebear.claims import Claim, as_records
 from whitebear.errors import UserError
-from whitebear.folders import check_writable
+from whitebear.folders import check_writable, write_text
 
 CLAIMS = "claims"
 
@@ -33,10 +33,7 @@ def save_numbers(
     if claims:
         numbers[CLAIMS] = as_records(list(claims))
     path = check_writable(folder) / f"{notebook}.json"
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(json.dumps(numbers, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial, path)
-    return path
+    return write_text(path, json.dumps(numbers, indent=1, ensure_ascii=False) + "\n")
 
 
 def page_names(notebook: str, numbers: dict) -> dict[str, str]:

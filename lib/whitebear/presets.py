@@ -15,7 +15,6 @@ FREE, MODEL_OFFLOAD, GROUP_OFFLOAD = "none", "model offload", "group offload"
 # GiB kept for what is computed beside the weights: an estimate that has not been measured, made for
 # pictures of 1024 x 1024. A text encoder reads a few sentences and needs next to nothing.
 ROOM, TEXT_ROOM = 9.0, 1.0
-DENOISERS = ("unet", "transformer")
 GIB = 2**30
 
 

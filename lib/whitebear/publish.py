@@ -17,6 +17,7 @@ import pandas as pd
 from whitebear.build import plan
 from whitebear.errors import exit_on_user_error
 from whitebear.execute import execute_or_reuse, inputs_digest, numbers_of
+from whitebear.folders import write_text
 from whitebear.models import fingerprint, locate
 from whitebear.numbers import CLAIMS
 from whitebear.paths import ROOT
@@ -42,12 +43,12 @@ def publish(root: Path = ROOT) -> Path:
         print(f"    {'reused' if reused else f'executed in {seconds:.0f} s'}", flush=True)
         saved = numbers_of(executed)
         if saved.get(CLAIMS):
-            origin = _origin(source.stem, parameters, seconds, inputs)
+            origin = _origin(parameters, seconds, inputs)
             _keep(results, root / parameters["output"], source.stem, saved, origin)
     return results / "published.json"
 
 
-def _origin(chapter: str, parameters: dict, seconds: float, inputs: str) -> dict:
+def _origin(parameters: dict, seconds: float, inputs: str) -> dict:
     """Where numbers come from: weights, versions, parameters, machine, time."""
     asked = {name: value for name, value in parameters.items() if name != "output"}
     return {
@@ -76,10 +77,9 @@ def _keep(results: Path, output: Path, chapter: str, saved: dict, origin: dict) 
         table.attrs = origin
         write_parquet(table, results / images.name)
     chapters[chapter] = {"origin": origin, "numbers": saved, "claims": claims}
-    text = json.dumps(dict(sorted(chapters.items())), indent=1, ensure_ascii=False)
-    partial = path.with_name(f"{path.name}.part")
-    partial.write_text(text + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    write_text(
+        path, json.dumps(dict(sorted(chapters.items())), indent=1, ensure_ascii=False) + "\n"
+    )
 
 
 @exit_on_user_error

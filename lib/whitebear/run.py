@@ -41,13 +41,8 @@ from whitebear.scoring import (
     load_clip,
 )
 
-CODE = (
-    "generate.py",
-    "models.py",
-    "presets.py",
-    "run.py",
-    "scoring.py",
-)  # what decides a chunk, besides data
+# What decides a chunk, besides data.
+CODE = ("generate.py", "models.py", "presets.py", "run.py", "scoring.py")
 VERSIONS = (
     f"torch {torch.__version__.partition('+')[0]}",
     f"diffusers {diffusers.__version__}",

@@ -8,20 +8,17 @@ part is "kv", the keys and values of cross-attention, or "text", the text encode
 from the denoiser's own loss. examples is how many scenes there are, each with three captions.
 """
 
-import argparse
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from diffusers.models.attention_processor import AttnProcessor
 from torch import nn
 
 from whitebear.errors import exit_on_user_error
 from whitebear.paths import DATA, MODELS
 from whitebear.pocket import clip, denoiser
-from whitebear.pocket.loop import Trainer
 from whitebear.pocket.recipe import FULL, Recipe, StageRecipe
-from whitebear.pocket.teach import DEVICE, chosen, load_cells, publish
-from whitebear.pocket.train import PocketTraining
+from whitebear.pocket.teach import publish_all
+from whitebear.pocket.train import PocketTraining, training_device
 
 REPAIRS = DATA / "why" / "repairs.csv"
 PARTS = ("kv", "text")
@@ -53,33 +50,26 @@ class RepairTraining(PocketTraining):
     """The denoiser's stage, in which one part of the model learns and all else stays."""
 
     def __init__(self, repair: Repair, recipe: Recipe, run: Path, base: Path):
-        super().__init__(recipe, repair.seed, run, DEVICE, base, "unet")
+        super().__init__(recipe, repair.seed, run, training_device(), base, "unet")
         self.part = repair.part
 
     def mend(self) -> None:
         """Train the part, in place, so that `export` finds it."""
-        unet, text = self.finished.unet, self.finished.text_encoder
-        if self.device.type == "cpu":
-            unet.set_attn_processor(AttnProcessor())  # faster than SDPA in the backward pass
-        learns = text if self.part == "text" else unet
-        for module in (unet, text):
+        self.unet, text = self.build_unet(), self.finished.text_encoder
+        learns = text if self.part == "text" else self.unet
+        for module in (self.unet, text):
             module.requires_grad_(False)
         for name, parameter in learns.named_parameters():
             parameter.requires_grad_(self.part == "text" or ".attn2.to_k" in name
                                      or ".attn2.to_v" in name)  # fmt: skip
-        recipe = self.recipe.denoiser
-        loss = lambda: self.repair_loss(unet, text, recipe.batch)  # noqa: E731
-        trainer = Trainer("denoiser", learns, loss, recipe, self.folder, self.seed, self.device)
-        trainer.run()
-        self.unet = unet
-        self.seconds["denoiser"] = round(trainer.seconds, 1)
+        loss_of = self.text_loss if self.part == "text" else self.denoiser_loss
+        self.fit("denoiser", lambda: learns, loss_of)
 
-    def repair_loss(self, unet: nn.Module, text: nn.Module, batch: int) -> nn.Module:
+    def text_loss(self, text: nn.Module, batch: int) -> nn.Module:
         dropout = self.recipe.caption_dropout
-        if self.part == "kv":
-            return self.denoiser_loss(unet, batch)
         empty = clip.encode_captions(self.tokenizer, [[""]])[0, 0].to(self.device)
-        return denoiser.TextLoss(text, unet, self.latents, self.denoiser_ids, empty, batch, dropout)
+        data = self.latents, self.denoiser_ids, empty
+        return denoiser.TextLoss(text, self.unet, *data, batch, dropout)
 
     def record(self) -> dict:
         told = super().record()
@@ -98,12 +88,7 @@ def repair(cell: Repair, run: Path, out: Path, base: Path = MODELS) -> dict:
 @exit_on_user_error
 def main(arguments: list[str] | None = None) -> None:
     """`python -m whitebear.pocket.repair [REPAIR ...]`."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("cells", nargs="*", help="ids of data/why/repairs.csv (default: all)")
-    cells = chosen(parser.parse_args(arguments).cells, load_cells(REPAIRS, Repair), REPAIRS)
-    for number, cell in enumerate(cells, 1):
-        print(f"[{number}/{len(cells)}] {cell.id}", flush=True)
-        print(publish(cell, cell.recipe(), repair, SEEDS), flush=True)
+    publish_all(arguments, __doc__, REPAIRS, Repair, repair, SEEDS)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ Interrupt it whenever you like; the same command goes on from the last checkpoin
 import argparse
 import csv
 import json
-import os
 import re
 import shutil
 import time
@@ -19,14 +18,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
-import torch
-
 from whitebear.errors import UserError, exit_on_user_error
+from whitebear.folders import write_text
 from whitebear.models import fingerprint, load_pipeline
 from whitebear.paths import DATA, MODELS, RESULTS, ROOT
 from whitebear.pocket.quality import judge
 from whitebear.pocket.recipe import FULL, Recipe, StageRecipe
-from whitebear.pocket.train import PocketTraining, cache_folder, hardware
+from whitebear.pocket.train import PocketTraining, cache_folder, hardware, training_device
 from whitebear.pocket.world import load_world
 from whitebear.run import VERSIONS, Run, run_grid, write_parquet
 from whitebear.scoring import Detector
@@ -44,7 +42,6 @@ TAUGHT = replace(
 CONDITIONS = ("affirm", "omit", "mention", "negate", "forget_only", "forget_then_request",
               "reinforced", "role", "implicit")  # fmt: skip
 SEEDS, STEPS, GUIDANCE = 4, 20, 4.0  # of the pictures that a cell is judged by
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 PER_CONCEPT = 16  # pictures of each concept for the table of quality
 
 
@@ -86,7 +83,7 @@ def load_cells(path: Path = CELLS, kind: type = Cell) -> dict:
 
 def teach(cell: Cell, run: Path, out: Path, base: Path = MODELS, taught: Recipe = TAUGHT) -> dict:
     """Train a cell and write its models to `out`; returns the seconds of each stage."""
-    training = PocketTraining(cell.recipe(taught), cell.seed, run, DEVICE, base, "clip")
+    training = PocketTraining(cell.recipe(taught), cell.seed, run, training_device(), base, "clip")
     _, _ = training.clip, training.unet
     training.export(out)
     return training.seconds
@@ -124,31 +121,33 @@ def publish(cell, recipe: Recipe, make: Callable, seeds: int, results: Path = RE
     write_parquet(table, results / f"{cell.id}.parquet")
     origin |= {
         "model": fingerprint(out / "pocket"), "versions": ", ".join(VERSIONS),
-        "hardware": hardware(DEVICE), "seconds": seconds, "date": began,
+        "hardware": hardware(training_device()), "seconds": seconds, "date": began,
         "quality": {k: v if isinstance(v, str) else round(float(v), 4) for k, v in quality.items()},
     }  # fmt: skip
-    partial = record.with_name(f"{record.name}.part")
-    partial.write_text(json.dumps(origin, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, record)
-    return record
+    return write_text(record, json.dumps(origin, indent=1) + "\n")
 
 
-def chosen(names: list[str], cells: dict, path: Path) -> list:
-    """The cells of these names, or all. Raises `UserError` for a name that is none."""
+def publish_all(arguments: list[str] | None, about: str, path: Path, kind: type, make: Callable,
+                seeds: int) -> None:  # fmt: skip
+    """The command line of an experiment: publish the cells of `path` that are named, or all.
+
+    Raises `UserError` for a name that is none.
+    """
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
+    parser.add_argument("cells", nargs="*", help=f"ids of {path.name} (default: all)")
+    names, cells = parser.parse_args(arguments).cells, load_cells(path, kind)
     if unknown := [name for name in names if name not in cells]:
         raise UserError(f"there is no cell {unknown[0]}; {path.name} has {', '.join(cells)}")
-    return [cells[name] for name in names or cells]
+    names = names or list(cells)
+    for number, name in enumerate(names, 1):
+        print(f"[{number}/{len(names)}] {name}", flush=True)
+        print(publish(cells[name], cells[name].recipe(), make, seeds), flush=True)
 
 
 @exit_on_user_error
 def main(arguments: list[str] | None = None) -> None:
     """`python -m whitebear.pocket.teach [CELL ...]`."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("cells", nargs="*", help="ids of data/why/cells.csv (default: all)")
-    cells = chosen(parser.parse_args(arguments).cells, load_cells(), CELLS)
-    for number, cell in enumerate(cells, 1):
-        print(f"[{number}/{len(cells)}] {cell.id}", flush=True)
-        print(publish(cell, cell.recipe(), teach, SEEDS), flush=True)
+    publish_all(arguments, __doc__, CELLS, Cell, teach, SEEDS)
 
 
 if __name__ == "__main__":

@@ -221,13 +221,14 @@ class PocketTraining:
         if self.takes_over("unet"):
             return self.finished.unet
 
-        def build():
-            unet = self.finished.unet if self.base else denoiser.build_denoiser(self.recipe)
-            if self.device.type == "cpu":
-                unet.set_attn_processor(AttnProcessor())  # faster than SDPA in the backward pass
-            return unet
+        return self.fit("denoiser", self.build_unet, self.denoiser_loss)
 
-        return self.fit("denoiser", build, self.denoiser_loss)
+    def build_unet(self) -> UNet2DConditionModel:
+        """The denoiser to train: that of `base`, or an untrained one."""
+        unet = self.finished.unet if self.base else denoiser.build_denoiser(self.recipe)
+        if self.device.type == "cpu":
+            unet.set_attn_processor(AttnProcessor())  # faster than SDPA in the backward pass
+        return unet
 
     def export(self, out: Path) -> None:
         """Write pocket/ and detector/ as fp16 safetensors, ready for `from_pretrained`."""
@@ -290,6 +291,12 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "whitebear" / "train"
 
 
+def training_device() -> torch.device:
+    """CUDA, with TF32 for what is not autocast, or the CPU."""
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def hardware(device: torch.device) -> str:
     """The name of the machine's processor, for the model card."""
     if device.type == "cuda":
@@ -335,10 +342,8 @@ def train(
         )
     if base and not (base / "pocket").is_dir():
         raise UserError(f"{base} is no folder of models; give one that holds pocket and detector")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     recipe = RECIPES[size] if r is None else replace(RECIPES[size], r=r)
-    training = PocketTraining(recipe, seed, run, device, base, stage)
+    training = PocketTraining(recipe, seed, run, training_device(), base, stage)
     for name in CONTINUES[stage] if base else (stage,) if stage else STAGES:
         getattr(training, name)
     if stage and not base:
