@@ -109,6 +109,20 @@ def test_a_cell_is_trained_scored_and_kept_with_its_origin(base, tmp_path, small
     assert publish() == record and not (tmp_path / "out").exists()
 
 
+def test_cells_of_one_encoder_rate_share_one_encoder(base, tmp_path):
+    for name, rate in {"a": 0.0, "b": 1.0}.items():
+        run = tmp_path / "why" / f"{name}-base"
+        teach.teach(teach.Cell(name, 0.5, rate, 1), run, tmp_path / name, base, TOY)
+    assert {p.name for p in (tmp_path / "why").iterdir()} == {
+        "a-base",
+        "b-base",
+        "encoder-0.5-s1-base",
+    }
+    weights = lambda name, part: (tmp_path / name / "pocket" / part / FILES[part]).read_bytes()  # noqa: E731
+    assert weights("a", "text_encoder") == weights("b", "text_encoder")
+    assert weights("a", "unet") != weights("b", "unet")
+
+
 @pytest.mark.parametrize(("part", "changed"), [("kv", "unet"), ("text", "text_encoder")])
 def test_a_repair_changes_its_part_and_nothing_else(base, tmp_path, part, changed):
     cell = repair.Repair("toy", part, 2, 20, 1)

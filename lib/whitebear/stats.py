@@ -95,10 +95,44 @@ def cluster_bootstrap(
     rng = np.random.default_rng(seed)
     times = rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=resamples)
     drawn = statistic(times @ sums)  # (resamples,)
-    drawn = drawn[~np.isnan(drawn)]
-    tail = ndtr(stdtrit(clusters - 1, (1 - level) / 2) * np.sqrt(clusters / (clusters - 1)))
-    low, high = np.quantile(drawn, [tail, 1 - tail])
+    low, high = np.nanquantile(drawn, _tails(clusters, level))
     return value, float(low), float(high)
+
+
+def nested_bootstrap(
+    sums: np.ndarray,
+    statistic: Callable[[np.ndarray], np.ndarray],
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> tuple[float, float, float]:
+    """`cluster_bootstrap` where models were trained several times: runs are drawn, then concepts.
+
+    sums: (runs, clusters, m); each run's concepts are drawn anew. With one run this is the plain
+    cluster bootstrap, which says nothing about other runs. Two runs are few: their spread enters,
+    but the interval cannot promise its level over training seeds.
+    """
+    sums = np.asarray(sums, float)
+    runs, clusters, _ = sums.shape
+    if runs == 1:
+        return cluster_bootstrap(sums[0], statistic, level, resamples, seed)
+    value = float(statistic(sums.sum((0, 1))))
+    if clusters < 2 or np.isnan(value):
+        return value, np.nan, np.nan
+    rng = np.random.default_rng(seed)
+    chosen = rng.integers(runs, size=(resamples, runs))
+    even = np.full(clusters, 1 / clusters)
+    times = rng.multinomial(clusters, even, size=(resamples, runs))  # (resamples, runs, clusters)
+    drawn = statistic(np.einsum("rkc,rkcm->rm", times, sums[chosen]))
+    low, high = np.nanquantile(drawn, _tails(clusters, level))
+    return value, float(low), float(high)
+
+
+def _tails(clusters: int, level: float) -> tuple[float, float]:
+    """Where to cut the resamples of a few clusters (Hesterberg 2015, expanded percentiles)."""
+    t = stdtrit(clusters - 1, (1 - level) / 2)
+    tail = float(ndtr(t * np.sqrt(clusters / (clusters - 1))))
+    return tail, 1 - tail
 
 
 def ratio(totals: np.ndarray) -> np.ndarray:

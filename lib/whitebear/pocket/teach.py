@@ -33,16 +33,16 @@ CELLS = DATA / "why" / "cells.csv"
 OUT = ROOT / "_build" / "why"
 TAUGHT = replace(
     FULL,
-    scenes=30_000,
+    scenes=12_000,
     denoiser_captions=3,
-    clip=StageRecipe(steps=300, batch=256, lr=5e-4, ema=0.995),
-    denoiser=StageRecipe(steps=6_000, batch=32, lr=7e-4),
+    clip=StageRecipe(steps=100, batch=256, lr=5e-4, warmup=20, ema=0.97),
+    denoiser=StageRecipe(steps=1_500, batch=32, lr=7e-4, warmup=100, ema=0.995),
     denied="half",
 )
 CONDITIONS = ("affirm", "omit", "mention", "negate", "forget_only", "forget_then_request",
               "reinforced", "role", "implicit")  # fmt: skip
-SEEDS, STEPS, GUIDANCE = 4, 20, 4.0  # of the pictures that a cell is judged by
-PER_CONCEPT = 16  # pictures of each concept for the table of quality
+SEEDS, STEPS, GUIDANCE = 2, 20, 4.0  # of the pictures that a cell is judged by
+PER_CONCEPT = 8  # pictures of each concept for the table of quality
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,20 @@ def load_cells(path: Path = CELLS, kind: type = Cell) -> dict:
 
 
 def teach(cell: Cell, run: Path, out: Path, base: Path = MODELS, taught: Recipe = TAUGHT) -> dict:
-    """Train a cell and write its models to `out`; returns the seconds of each stage."""
-    training = PocketTraining(cell.recipe(taught), cell.seed, run, training_device(), base, "clip")
-    _, _ = training.clip, training.unet
+    """Train a cell and write its models to `out`; returns the seconds of each stage.
+
+    Cells of one seed and one encoder rate learn from the same scenes and have the same encoder: it
+    is trained once, in a folder beside `run`.
+    """
+    ground = f"encoder-{cell.encoder_r:g}-s{cell.seed}-{run.name.rpartition('-')[2]}"
+    about = cell.seed, run.with_name(ground), training_device(), base, "clip"
+    first = PocketTraining(replace(cell.recipe(taught), denoiser_r=None), *about)
+    training = PocketTraining(cell.recipe(taught), cell.seed, run, *about[2:])
+    for shared in ("train_set", "ids", "latents", "clip"):
+        setattr(training, shared, getattr(first, shared))
+    training.seconds |= first.seconds
+    shutil.copy(first.folder / "clip.csv", run)
+    _ = training.unet
     training.export(out)
     return training.seconds
 

@@ -1,0 +1,118 @@
+"""Contrasts between taught models, on tables whose truth is known."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from whitebear import stats, why
+from whitebear.errors import UserError
+from whitebear.pocket.world import load_world
+from whitebear.why import Result, contrast, instructions
+
+OBJECTS = load_world().objects
+
+
+def table(trained=0.0, heldout=0.0, never=None, seed=0):
+    """Scores in which instructions remove exactly these shares (of twenty pictures a concept)."""
+    rows = []
+    for concept in OBJECTS:
+        denied = concept in why.taught_objects()
+        shares = {"affirm-picture": 0.0, "forget-look": trained, "forget-paper": heldout}
+        if never is not None and not denied:
+            shares |= {"forget-look": never, "forget-paper": never}
+        for wording, share in shares.items():
+            for s in range(20):
+                rows.append({
+                    "concept": concept, "wording": wording, "seed": s, "pair": 0, "control": "",
+                    "condition": "affirm" if wording[0] == "a" else "forget_then_request",
+                    "heldout": wording == "forget-paper", "present": s >= round(20 * share),
+                })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def result(encoder_r, denoiser_r, seed=1, present=0.95, **shares):
+    cell = {"encoder_r": encoder_r, "denoiser_r": denoiser_r, "seed": seed}
+    record = {"cell": cell, "base": "b", "quality": {"affirm, object present": present}}
+    return Result(record, table(**shares))
+
+
+def test_suppression_by_wording_and_by_object():
+    runs = [result(0.2, 0.2, trained=0.8, heldout=0.4, never=0.1)]
+    of = lambda **which: why.suppression(runs, instructions(**which)).value  # noqa: E731
+    assert of(heldout=False, taught=True) == pytest.approx(0.8)
+    assert of(heldout=True, taught=True) == pytest.approx(0.4)
+    assert of(wording=why.PAPER, taught=False) == pytest.approx(0.1)
+    assert of(heldout=False) == pytest.approx(0.45)
+
+
+def test_the_factorial_finds_main_effects_and_interaction():
+    truth = {(0.0, 0.0): 0.0, (0.2, 0.0): 0.1, (0.0, 0.2): 0.3, (0.2, 0.2): 0.9}
+    results = {f"{c}{s}": result(*c, seed=s, trained=x) for c, x in truth.items() for s in (1, 2)}
+    found = why.factorial(results, instructions(heldout=False))
+    assert {k: round(e.value, 6) for k, e in found.items()} == {
+        "encoder": 0.35, "denoiser": 0.55, "interaction": 0.5
+    }  # fmt: skip
+    assert found["denoiser"].concepts == len(OBJECTS)
+
+
+def test_a_missing_cell_leaves_a_contrast_undefined():
+    results = {"a": result(0.2, 0.2)}
+    assert np.isnan(why.factorial(results, instructions())["interaction"].value)
+    uneven = [result(0.2, 0.2), result(0.2, 0.2, seed=2)], [result(0.0, 0.0)]
+    assert np.isnan(contrast(*((1, runs, instructions()) for runs in uneven)).value)
+
+
+def test_concepts_are_resampled_together_in_all_terms():
+    """Two models that agree picture by picture do not differ at all."""
+    same = [result(0.2, 0.2, trained=0.5, never=0.0)]
+    pick = instructions(heldout=False)
+    found = contrast((1, same, pick), (-1, same, pick))
+    assert (found.value, found.low, found.high) == (0, 0, 0)
+    assert contrast((1, same, pick)).low < 0.2
+
+
+def test_equivalence_needs_an_interval_inside_the_margin():
+    one, other = [result(0.2, 0.2, trained=0.5)], [result(0.0, 0.2, trained=0.5)]
+    far, pick = [result(0.0, 0.0, trained=0.3)], instructions(heldout=False)
+    assert why.within((1, one, pick), (-1, other, pick))
+    assert not why.within((1, one, pick), (-1, far, pick))
+
+
+def test_runs_are_the_upper_level_of_the_bootstrap():
+    rng = np.random.default_rng(0)
+    sums = np.stack([rng.integers(0, 20, 24), np.full(24, 20)], axis=1).astype(float)
+    one = stats.nested_bootstrap(sums[None], stats.ratio)
+    assert one == stats.cluster_bootstrap(sums, stats.ratio)
+    apart = np.stack([sums * [0.2, 1], sums])
+    value, low, high = stats.nested_bootstrap(apart, stats.ratio)
+    assert value == pytest.approx(0.6 * one[0])
+    assert low < 0.3 * one[0] and high > 0.9 * one[0]  # as far as from one run to the other
+
+
+def test_intervals_over_runs_cover_when_runs_differ_as_much_as_concepts_let_them():
+    """Many runs that share one truth: 95 % intervals cover it in about as many simulations."""
+    rng, hits, trials = np.random.default_rng(1), 0, 200
+    for _ in range(trials):
+        p = rng.beta(8, 2, size=(4, 24))
+        sums = np.stack([rng.binomial(20, p), np.full((4, 24), 20)], axis=-1)
+        _, low, high = stats.nested_bootstrap(sums, stats.ratio, resamples=400)
+        hits += low <= 0.8 <= high
+    assert 0.91 <= hits / trials <= 1
+
+
+def test_results_are_read_with_their_records_and_bases_must_agree(tmp_path):
+    for name, base in {"a": "x", "b": "x", "c": "y"}.items():
+        record = {**result(0.0, 0.2).record, "base": base}
+        (tmp_path / f"{name}.json").write_text(json.dumps(record))
+        table().to_parquet(tmp_path / f"{name}.parquet")
+    found = why.load_results(["a", "b", "none"], tmp_path)
+    assert list(found) == ["a", "b"] and found["a"].rates == (0.0, 0.2)
+    with pytest.raises(UserError, match="2 different base models"):
+        why.load_results(["a", "c"], tmp_path)
+
+
+def test_models_that_lost_plain_requests_judge_nothing():
+    results = {"good": result(0.0, 0.0, present=0.9), "bad": result(0.2, 0.2, present=0.7)}
+    assert list(why.usable(results)) == ["good"]
