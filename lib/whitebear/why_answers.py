@@ -1,0 +1,108 @@
+"""The declared hypotheses about the taught cells, each judged by the rule that was declared for it
+(data/why/declared.md, numbered as there; 5, the mechanism, is measured on live weights)."""
+
+import numpy as np
+
+from whitebear import why
+from whitebear.answers import points
+from whitebear.claims import Claim
+from whitebear.stats import Estimate
+from whitebear.why import Result, instructions
+
+HOLDS, REFUTED, OPEN = "holds", "refuted", "open"
+TAUGHT = 0.2  # the rate of the cells that were taught
+NATURAL = 0.0058
+TRAINED = instructions(heldout=False, taught=True)
+HELD_OUT = instructions(heldout=True, taught=True)
+NEVER_DENIED = instructions(heldout=False, taught=False)
+
+
+def claims(results: dict[str, Result], repairs: dict[str, Result], asked: float) -> list[Claim]:
+    """A claim for each hypothesis. asked: how often the shipped model shows an asked object."""
+    results = why.usable(results)
+    return [dose(results), habit(results), where(results), rule(results), repair(repairs, asked)]
+
+
+def dose(results: dict[str, Result]) -> Claim:
+    """1: instructions in trained wordings are ignored at the natural rate and obeyed at 20 %."""
+    none, natural, much = (
+        why.suppression(why.runs_of(results, r, r), TRAINED) for r in (0.0, NATURAL, TAUGHT)
+    )
+    verdict = OPEN
+    if natural.value > why.IGNORES or much.value < why.OBEYS:
+        verdict = REFUTED
+    elif max(none.value, natural.value) < why.IGNORES and much.value >= why.OBEYS:
+        verdict = HOLDS
+    text = f"{none.percent()} at 0, {natural.percent()} at 0.58 %, {much.percent()} at 20 %"
+    return _claim("Obedience to instructions grows with the share of negated captions", much, text,
+                  "the same training without negated captions", verdict, "fig-dose")  # fmt: skip
+
+
+def habit(results: dict[str, Result]) -> Claim:
+    """2: held-out wordings suppress less than trained ones."""
+    runs = why.runs_of(results, TAUGHT, TAUGHT)
+    terms = (1, runs, HELD_OUT), (-1, runs, TRAINED)
+    found = why.contrast(*terms)
+    verdict = HOLDS if found.high < 0 else REFUTED if why.within(*terms) else OPEN
+    return _claim("Wordings that training never held suppress less", found, points(found),
+                  "the wordings of training, same model", verdict, "fig-generalises")  # fmt: skip
+
+
+def where(results: dict[str, Result]) -> Claim:
+    """3: the denoiser has to be taught, and the encoder need not."""
+    encoder, denoiser = (
+        why.suppression(why.runs_of(results, *cell), TRAINED)
+        for cell in ((TAUGHT, 0.0), (0.0, TAUGHT))
+    )
+    verdict = OPEN
+    if not np.isnan(encoder.value + denoiser.value):
+        as_said = denoiser.value >= why.OBEYS and encoder.value < why.IGNORES
+        verdict = HOLDS if as_said else REFUTED
+    interaction = why.factorial(results, TRAINED)["interaction"]
+    text = (f"{denoiser.percent()} with the denoiser taught alone, {encoder.percent()} with the"
+            f" encoder alone; interaction {points(interaction)}")  # fmt: skip
+    return _claim("The denoiser has to be taught, and the encoder need not", denoiser, text,
+                  "the other part taught alone", verdict, "fig-where")  # fmt: skip
+
+
+def rule(results: dict[str, Result]) -> Claim:
+    """4: objects that were never denied are suppressed as much as those that were."""
+    runs = why.runs_of(results, TAUGHT, TAUGHT)
+    terms = (1, runs, NEVER_DENIED), (-1, runs, TRAINED)
+    found, verdict = why.contrast(*terms), OPEN
+    if why.within(*terms):
+        verdict = HOLDS
+    elif found.high < -why.MARGIN or found.low > why.MARGIN:
+        verdict = REFUTED
+    return _claim("Objects that no caption denied are suppressed as well", found, points(found),
+                  "objects that captions did deny", verdict, "fig-generalises")  # fmt: skip
+
+
+def repair(repairs: dict[str, Result], asked: float) -> Claim:
+    """6: a short training of one part alone restores obedience at a small cost."""
+    found = {name: why.suppression([result], TRAINED) for name, result in repairs.items()}
+    kept = asked - why.KEPT
+    good = [
+        name
+        for name, e in found.items()
+        if e.value >= why.OBEYS and why.quality(repairs[name]) >= kept
+    ]
+    if good:
+        least = min(good, key=lambda name: repairs[name].record["cell"]["steps"])
+        text = f"`{least}`: {found[least].percent()}, asked objects in " + (
+            f"{100 * why.quality(repairs[least]):.0f} % of pictures"
+        )
+        best, verdict = found[least], HOLDS
+    elif found:
+        least = max(found, key=lambda name: found[name].value)
+        best, verdict = found[least], REFUTED
+        text = f"at best `{least}`: {best.percent()}"
+    else:
+        best, verdict, text = Estimate(np.nan, np.nan, np.nan, 0, 0), OPEN, "not run"
+    return _claim("A short training of one part restores obedience", best, text,
+                  "the shipped model", verdict, "fig-repair")  # fmt: skip
+
+
+def _claim(name: str, found: Estimate, text: str, control: str, verdict: str, figure: str) -> Claim:
+    n = f"{found.n} pictures, {found.concepts} concepts"
+    return Claim(name, found, text, n, control, verdict, figure)

@@ -1,0 +1,74 @@
+"""Hypotheses are judged by the rules that were declared, and figures show what they are given."""
+
+import matplotlib.pyplot as plt
+import pytest
+
+from test_why import result
+from whitebear import why_answers, why_figures
+
+CELLS = {(0.0, 0.0): 0.0, (0.2, 0.0): 0.05, (0.0, 0.2): 0.8, (0.2, 0.2): 0.9}
+
+
+def cells(natural=0.05, held_out=0.3, never=0.9, **other):
+    found = {}
+    for (e, d), share in (CELLS | other.get("cells", {})).items():
+        heldout = held_out if (e, d) == (0.2, 0.2) else 0.0
+        rare = never if (e, d) == (0.2, 0.2) else None
+        shares = {"trained": share, "heldout": heldout, "never": rare}
+        found |= {f"{e}-{d}-{seed}": result(e, d, seed, **shares) for seed in (1, 2)}
+    return found | {"n": result(0.0058, 0.0058, trained=natural)}
+
+
+def repaired(part, steps, share, present=0.93):
+    made = result(0.0, 0.0, trained=share, present=present)
+    made.record["cell"] = {"part": part, "steps": steps, "examples": 9, "seed": 1}
+    return made
+
+
+@pytest.mark.parametrize(
+    ("judge", "given", "verdict"),
+    [
+        ("dose", {}, "holds"),
+        ("dose", {"natural": 0.4}, "refuted"),
+        ("dose", {"cells": {(0.2, 0.2): 0.3}}, "refuted"),
+        ("habit", {}, "holds"),
+        ("habit", {"held_out": 0.9}, "refuted"),
+        ("where", {}, "holds"),
+        ("where", {"cells": {(0.0, 0.2): 0.2}}, "refuted"),
+        ("where", {"cells": {(0.2, 0.0): 0.4}}, "refuted"),
+        ("rule", {}, "holds"),
+        ("rule", {"never": 0.3}, "refuted"),
+    ],
+)
+def test_each_hypothesis_by_its_own_rule(judge, given, verdict):
+    assert getattr(why_answers, judge)(cells(**given)).verdict == verdict
+
+
+def test_a_repair_needs_obedience_and_may_not_cost_much():
+    judge = lambda *made: why_answers.repair({str(i): m for i, m in enumerate(made)}, 0.94)  # noqa: E731
+    assert judge(repaired("kv", 50, 0.6), repaired("kv", 200, 0.9)).verdict == "holds"
+    assert "`0`" in judge(repaired("kv", 50, 0.6), repaired("kv", 200, 0.9)).estimate
+    assert judge(repaired("kv", 50, 0.6, present=0.8)).verdict == "refuted"
+    assert judge(repaired("kv", 50, 0.2)).verdict == "refuted"
+    assert judge().verdict == "open"
+
+
+def test_nothing_is_judged_without_models_or_by_models_that_forgot_to_draw():
+    assert {c.verdict for c in why_answers.claims({}, {}, 0.94)} == {"open"}
+    weak = {k: result(*r.rates, present=0.5, trained=0.9) for k, r in cells().items()}
+    assert {c.verdict for c in why_answers.claims(weak, {}, 0.94)} == {"open"}
+
+
+def test_figures_show_every_cell_and_every_repair():
+    results = cells()
+    assert "0.58 %\nLAION-400M" in ticks(why_figures.dose(results).axes[0].get_xticklabels())
+    rows = why_figures.cells(results, list(CELLS)).axes[0].get_yticklabels()
+    assert ticks(rows)[1] == "encoder 20 %, denoiser 0 %" and len(rows) == 4
+    assert sorted(t.get_text() for t in why_figures.design(results).axes[0].texts) == list("12222")
+    made = {s: repaired(*s, 0.5) for s in (("kv", 50), ("kv", 200), ("text", 50))}
+    assert ticks(why_figures.repairs(made).axes[0].get_xticklabels()) == ["50", "200"]
+    plt.close("all")
+
+
+def ticks(labels):
+    return [label.get_text() for label in labels]
