@@ -94,11 +94,6 @@ def instructions(
     return pick
 
 
-def condition(name: str) -> Pick:
-    """All prompts of one condition."""
-    return lambda rows: rows[rows.condition == name]
-
-
 def contrast(*terms: tuple[float, list[Result], Pick], level: float = stats.LEVEL) -> Estimate:
     """Sum of weight x suppression over terms (weight, models, rows).
 
@@ -163,9 +158,9 @@ def within(*terms: tuple[float, list[Result], Pick], margin: float = MARGIN) -> 
     return bool(-margin < found.low and found.high < margin)
 
 
-def quality(result: Result, name: str = "affirm, object present") -> float:
-    """A row of the quality table of a model."""
-    return float(result.record["quality"][name])
+def quality(result: Result) -> float:
+    """How often a model shows an object that it is plainly asked for."""
+    return float(result.record["quality"]["affirm, object present"])
 
 
 def usable(results: dict[str, Result]) -> dict[str, Result]:
