@@ -35,7 +35,11 @@ def test_the_cells_of_the_book_can_be_trained():
     assert {(c.encoder_r, c.denoiser_r) for c in cells.values() if c.seed == 2} == {
         (0, 0), (0, 0.2), (0.2, 0), (0.2, 0.2)
     }  # fmt: skip
-    dose = [c.encoder_r for c in cells.values() if c.encoder_r == c.denoiser_r and c.seed == 1]
+    dose = [
+        c.encoder_r
+        for c in cells.values()
+        if c.encoder_r == c.denoiser_r and (c.seed, c.times) == (1, 1)
+    ]
     assert sorted(dose) == [0, 0.0058, 0.0253, 0.2]
     assert cells["e0-d20-s1"].recipe().denoiser_r == 0.2 and cells["e0-d20-s1"].recipe().r == 0
 
@@ -43,16 +47,17 @@ def test_the_cells_of_the_book_can_be_trained():
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("a,0,x,1", "line 2 is no cell"),
-        ("a,0,,1", "is no cell"),
-        ("a,0,1.5,1", "line 2 is no cell .a rate is a share"),
-        ("../a,0,0,1", "id '../a' is taken, or not of"),
-        ("a,0,0,1\na,0,0,2", "line 3: id 'a' is taken"),
+        ("a,0,x,1,1", "line 2 is no cell"),
+        ("a,0,,1,1", "is no cell"),
+        ("a,0,1.5,1,1", "line 2 is no cell .a rate is a share"),
+        ("a,0,0,1,0", "line 2 is no cell .times is how long"),
+        ("../a,0,0,1,1", "id '../a' is taken, or not of"),
+        ("a,0,0,1,1\na,0,0,2,1", "line 3: id 'a' is taken"),
     ],
 )
 def test_lines_that_are_no_cell_are_refused(tmp_path, line, said):
     path = tmp_path / "cells.csv"
-    path.write_text(f"id,encoder_r,denoiser_r,seed\n{line}\n")
+    path.write_text(f"id,encoder_r,denoiser_r,seed,times\n{line}\n")
     with pytest.raises(UserError, match=said):
         teach.load_cells(path)
 
@@ -60,7 +65,7 @@ def test_lines_that_are_no_cell_are_refused(tmp_path, line, said):
 def test_encoder_and_denoiser_read_captions_at_their_own_rates(base, tmp_path):
     told = {}
     for name, cell in {"ed": (0.0, 1.0), "de": (1.0, 0.0)}.items():
-        run = training(teach.Cell(name, *cell, 1), base, tmp_path / name)
+        run = training(teach.Cell(name, *cell, 1, 1), base, tmp_path / name)
         told[name] = [run.tokenizer.batch_decode(ids.reshape(-1, 77), skip_special_tokens=True)
                       for ids in (run.ids, run.denoiser_ids)]  # fmt: skip
     negates = lambda texts: sum(any(n in text for n in NOT) for text in texts) / len(texts)  # noqa: E731
@@ -94,7 +99,7 @@ def small(base, tmp_path, monkeypatch):
 
 
 def test_a_cell_is_trained_scored_and_kept_with_its_origin(base, tmp_path, small):
-    cell = teach.Cell("toy", 0.0, 0.5, 1)
+    cell = teach.Cell("toy", 0.0, 0.5, 1, 1)
     make = lambda cell, run, out: teach.teach(cell, run, out, base, TOY)  # noqa: E731
     publish = lambda: teach.publish(cell, cell.recipe(TOY), make, 1, tmp_path / "results")  # noqa: E731
     record = publish()
@@ -112,7 +117,7 @@ def test_a_cell_is_trained_scored_and_kept_with_its_origin(base, tmp_path, small
 def test_cells_of_one_encoder_rate_share_one_encoder(base, tmp_path):
     for name, rate in {"a": 0.0, "b": 1.0}.items():
         run = tmp_path / "why" / f"{name}-base"
-        teach.teach(teach.Cell(name, 0.5, rate, 1), run, tmp_path / name, base, TOY)
+        teach.teach(teach.Cell(name, 0.5, rate, 1, 1), run, tmp_path / name, base, TOY)
     assert {p.name for p in (tmp_path / "why").iterdir()} == {
         "a-base",
         "b-base",

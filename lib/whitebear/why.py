@@ -41,6 +41,11 @@ class Result:
         """Share of negated captions that the encoder and the denoiser were trained on."""
         return self.record["cell"]["encoder_r"], self.record["cell"]["denoiser_r"]
 
+    @property
+    def times(self) -> int:
+        """How many times as long as the others its denoiser was trained."""
+        return self.record["cell"]["times"]
+
     @cached_property
     def rows(self) -> pd.DataFrame:
         """The scores with `affirm`, the rate of plain requests at the same concept and seed."""
@@ -67,8 +72,10 @@ def load_results(names: Sequence[str], folder: Path = RESULTS / "why") -> dict[s
 
 
 def runs_of(results: dict[str, Result], encoder_r: float, denoiser_r: float) -> list[Result]:
-    """The models trained at these rates, one a training seed, in the order of their seeds."""
-    same = [r for r in results.values() if r.rates == (encoder_r, denoiser_r)]
+    """The models trained at these rates, one a training seed, in the order of their seeds.
+
+    A model that was trained longer than the others is none of them."""
+    same = [r for r in results.values() if r.rates == (encoder_r, denoiser_r) and r.times == 1]
     return sorted(same, key=lambda r: r.record["cell"]["seed"])
 
 

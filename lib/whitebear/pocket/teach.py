@@ -47,20 +47,25 @@ PER_CONCEPT = 8  # pictures of each concept for the table of quality
 
 @dataclass(frozen=True)
 class Cell:
-    """One model of the experiment: how often the captions of either part negate, and the seed."""
+    """One model of the experiment: how often the captions of either part negate, the seed, and how
+    many times as long as the others its denoiser learns."""
 
     id: str
     encoder_r: float
     denoiser_r: float
     seed: int
+    times: int
 
     def __post_init__(self):
         if not (0 <= self.encoder_r <= 1 and 0 <= self.denoiser_r <= 1):
             raise ValueError("a rate is a share of captions, so between 0 and 1")
+        if self.times < 1:
+            raise ValueError("times is how long it learns, from 1")
 
     def recipe(self, taught: Recipe = TAUGHT) -> Recipe:
         """What it is trained with."""
-        return replace(taught, r=self.encoder_r, denoiser_r=self.denoiser_r)
+        longer = replace(taught.denoiser, steps=self.times * taught.denoiser.steps)
+        return replace(taught, r=self.encoder_r, denoiser_r=self.denoiser_r, denoiser=longer)
 
 
 def load_cells(path: Path = CELLS, kind: type = Cell) -> dict:
