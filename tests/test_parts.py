@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 import torch
-from conftest import WIDTH, text_config, tiny_tokenizer
 from transformers import CLIPTextModel
 
+from conftest import WIDTH, text_config, tiny_tokenizer
 from whitebear.errors import UserError
 from whitebear.generate import generate
 from whitebear.parts import with_part

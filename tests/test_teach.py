@@ -50,7 +50,7 @@ def test_the_cells_of_the_book_can_be_trained():
         ("a,0,x,1,1", "line 2 is no cell"),
         ("a,0,,1,1", "is no cell"),
         ("a,0,1.5,1,1", "line 2 is no cell .a rate is a share"),
-        ("a,0,0,1,0", "line 2 is no cell .times is how long"),
+        ("a,0,0,1,-1", "line 2 is no cell .times is how long"),
         ("../a,0,0,1,1", "id '../a' is taken, or not of"),
         ("a,0,0,1,1\na,0,0,2,1", "line 3: id 'a' is taken"),
     ],

@@ -32,8 +32,8 @@ def table(trained=0.0, heldout=0.0, never=None, seed=0):
     return pd.DataFrame(rows)
 
 
-def result(encoder_r, denoiser_r, seed=1, present=0.95, **shares):
-    cell = {"encoder_r": encoder_r, "denoiser_r": denoiser_r, "seed": seed}
+def result(encoder_r, denoiser_r, seed=1, present=0.95, times=1, **shares):
+    cell = {"encoder_r": encoder_r, "denoiser_r": denoiser_r, "seed": seed, "times": times}
     record = {"cell": cell, "base": "b", "quality": {"affirm, object present": present}}
     return Result(record, table(**shares))
 

@@ -85,13 +85,17 @@ def taught_objects() -> list[str]:
 
 
 def instructions(
-    heldout: bool | None = None, taught: bool | None = None, wording: str | None = None
+    *conditions: str,
+    heldout: bool | None = None,
+    taught: bool | None = None,
+    wording: str | None = None,
 ) -> Pick:
-    """Which instructions to look at: in held-out or trained wordings, about objects that training
+    """Which prompts with one object to look at: of these conditions (default: the instructions to
+    forget what is then asked for), in held-out or trained wordings, about objects that training
     captions denied or never did, in one wording only. None is all."""
 
     def pick(rows: pd.DataFrame) -> pd.DataFrame:
-        rows = rows[rows.condition.isin(INSTRUCTIONS)]
+        rows = rows[rows.condition.isin(conditions or INSTRUCTIONS) & ~rows.pair.astype(bool)]
         if heldout is not None:
             rows = rows[rows.heldout.astype(bool) == heldout]
         if taught is not None:
@@ -142,6 +146,22 @@ def suppression(runs: list[Result], pick: Pick) -> Estimate:
     floor = stats.suppression(rows)
     return Estimate(found.value, min(found.low, floor.low), max(found.high, floor.high),
                     found.n, found.concepts)  # fmt: skip
+
+
+def effect(runs: list[Result], pick: Pick) -> Estimate:
+    """What instructions change by themselves: the paired difference to their controls, in the
+    models of one cell; where all pairs agree, not narrower than independent pairs would be."""
+    if not runs:
+        return Estimate(np.nan, np.nan, np.nan, 0, 0)
+    pairs = [pick(stats.add_twin(run.scores)).assign(one=1.0) for run in runs]
+    concepts = sorted({c for rows in pairs for c in rows.concept})
+    of = lambda rows: rows.groupby("concept")[["difference", "one"]].sum()  # noqa: E731
+    sums = np.stack([of(rows).reindex(concepts, fill_value=0).to_numpy(float) for rows in pairs])
+    value, low, high = stats.nested_bootstrap(sums, stats.ratio)
+    every = pd.concat(pairs)
+    floor = stats.agresti_min(every.difference)
+    low, high = float(np.fmin(low, floor[0])), float(np.fmax(high, floor[1]))
+    return Estimate(value, low, high, len(every), len(concepts))
 
 
 def factorial(results: dict[str, Result], pick: Pick, r: float = 0.2) -> dict[str, Estimate]:

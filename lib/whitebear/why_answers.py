@@ -2,10 +2,12 @@
 (data/why/declared.md, numbered as there; 5, the mechanism, is measured on live weights)."""
 
 import numpy as np
+import pandas as pd
 
 from whitebear import why
 from whitebear.answers import points
 from whitebear.claims import Claim
+from whitebear.inner_answers import READABLE
 from whitebear.stats import Estimate
 from whitebear.why import Result, instructions
 
@@ -14,6 +16,7 @@ TAUGHT = 0.2  # the rate of the cells that were taught
 NATURAL = 0.0058
 TRAINED = instructions(heldout=False, taught=True)
 HELD_OUT = instructions(heldout=True, taught=True)
+PLAIN = instructions("negate", heldout=False, taught=True)
 NEVER_DENIED = instructions(heldout=False, taught=False)
 
 
@@ -101,6 +104,74 @@ def repair(repairs: dict[str, Result], asked: float) -> Claim:
         best, verdict, text = Estimate(np.nan, np.nan, np.nan, 0, 0), OPEN, "not run"
     return _claim("A short training of one part restores obedience", best, text,
                   "the shipped model", verdict, "fig-repair")  # fmt: skip
+
+
+def answer(results: dict[str, Result]) -> str:
+    """The chapter's answer, from the cells that were taught at 20 % and those that were not."""
+    none, much = (why.runs_of(results, r, r) for r in (0.0, TAUGHT))
+    if not none or not much:
+        return "The models of this chapter have not been trained yet; run `whitebear.pocket.teach`."
+    plain, instructed = why.effect(much, PLAIN), why.suppression(much, TRAINED)
+    before = why.effect(none, PLAIN), why.suppression(none, TRAINED)
+    obeys = "obeys" if instructed.value >= why.OBEYS else "does not obey"
+    return (
+        "Rare negation in captions is why a plain “without” fails, and more of it repairs that: at"
+        f" 20 % it changes how often the object is drawn by {points(plain)}, without any by"
+        f" {points(before[0])}."
+        if plain.high < before[0].low
+        else f"More negated captions change little: at 20 % a plain “without” takes away"
+        f" {points(plain)}, without any {points(before[0])}."
+    ) + (
+        f" But the model so taught {obeys} an instruction to forget what it is then asked to draw:"
+        f" {instructed.percent()} suppressed, against {before[1].percent()} without negated"
+        f" captions, in the very words of training."
+    )
+
+
+def reads(shipped: Estimate, taught: Estimate) -> Claim:
+    """5, first half: a probe reads "to be absent" off states of the taught encoder.
+
+    shipped, taught: accuracy on new concepts and new wordings, at the better of the concept's and
+    the end token's state.
+    """
+    holds = taught.low > READABLE and taught.low > shipped.value
+    text = f"{taught.percent()}, shipped encoder {shipped.percent()}"
+    about = text, "the shipped encoder", HOLDS if holds else REFUTED, "fig-taught-probe"
+    return _claim("A probe reads “to be absent” off the states of a taught encoder", taught, *about)
+
+
+def looks_away(fall: Estimate) -> Claim:
+    """5, second half: where it obeys, attention to the word falls by less than half.
+
+    fall: relative change of attention under wordings that suppress the concept. Declared for models
+    that obey instructions; judged, where none does, by the wordings that the taught model obeys.
+    """
+    verdict = OPEN if np.isnan(fall.value) else HOLDS if fall.value > -0.5 else REFUTED
+    about = fall.percent(), "the same words without it", verdict, "fig-taught-attention"
+    return _claim("What is obeyed needs no fall of attention by half", fall, *about)
+
+
+def exchanged(table: pd.DataFrame) -> list[Claim]:
+    """Decided later: is the fall of attention why obeyed wordings are obeyed?
+
+    table: of `mechanism.exchange_table`. A change of attention does it if it moves the rate at
+    least half of the way from the one wording's to the other's.
+    """
+    claims = []
+    for words, other, name in (
+        ("instruction", "control", "Giving the word its attention back brings the object back"),
+        ("control", "instruction", "Taking attention from the word takes the object away"),
+    ):
+        found = table.rate.get((words, "the other's")) if len(table) else None
+        if found is None:
+            continue
+        own, there = (table.rate[w, "its own"].value for w in (words, other))
+        way = (found.value - own) / (there - own) if there != own else np.nan
+        verdict = "yes" if way >= why.OBEYS else "no"
+        text = f"drawn in {found.percent()}, with its own attention in {100 * own:.0f} %"
+        claims.append(_claim(name, found, text, "the same words with their own attention",
+                             verdict, "fig-taught-attention"))  # fmt: skip
+    return claims
 
 
 def _claim(name: str, found: Estimate, text: str, control: str, verdict: str, figure: str) -> Claim:

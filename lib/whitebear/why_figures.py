@@ -1,21 +1,36 @@
 """Figures of the taught cells, in the style of `figures`: suppression, from none to all."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import matplotlib.pyplot as plt
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from whitebear import why
-from whitebear.figures import FAINT, INK, MARKERS, MUTED, PALETTE, STYLE, closed, dot
+from whitebear.figures import (
+    FAINT,
+    INK,
+    MARKERS,
+    MUTED,
+    PALETTE,
+    STYLE,
+    closed,
+    dot,
+    name_of,
+    share_axis,
+)
+from whitebear.stats import Estimate
 from whitebear.why import Pick, Result, instructions
 
+Measure = Callable[[list[Result]], Estimate]
 GROUPS: dict[str, Pick] = {
     "trained wordings": instructions(heldout=False, taught=True),
     "held-out wordings": instructions(heldout=True, taught=True),
     "the paper's wording": instructions(wording=why.PAPER, taught=True),
 }
+PLAIN = instructions("negate", heldout=False, taught=True)
 NATURAL = {0.0058: "LAION-400M", 0.0253: "CC12M"}  # where captions of the web negate as often
 PARTS = {"kv": "keys and values of cross-attention", "text": "text encoder"}
 
@@ -59,25 +74,44 @@ def dose(results: dict[str, Result]) -> Figure:
     return closed(figure)
 
 
-def cells(results: dict[str, Result], order: Sequence[tuple[float, float]], groups=None) -> Figure:
-    """A panel a group of prompts, a row a cell (encoder rate, denoiser rate); small marks: single
-    training seeds. Dashed: from where a model is said to obey."""
-    groups = groups or GROUPS
+def suppressions(**groups: Pick) -> dict[str, Measure]:
+    """Suppression in groups of prompts (default: the declared ones), as measures for `cells`."""
+    return {n: partial(why.suppression, pick=pick) for n, pick in (groups or GROUPS).items()}
+
+
+def effects(*conditions: str) -> dict[str, Measure]:
+    """What kinds of instruction change against their controls, as measures for `cells`."""
+    picks = {name_of(c): instructions(c, heldout=False, taught=True) for c in conditions}
+    return {name: partial(why.effect, pick=pick) for name, pick in picks.items()}
+
+
+def cells(
+    results: dict[str, Result],
+    order: Sequence[tuple[float, float]],
+    measures: dict[str, Measure],
+    label: str = "suppression, %",
+    line: float = why.OBEYS,
+) -> Figure:
+    """A panel a measure, a row a cell (encoder rate, denoiser rate); bars: single training seeds.
+
+    line: dashed, from where a model is said to obey.
+    """
     with plt.rc_context(STYLE):
-        size = (2.2 + 2.0 * len(groups), 1.0 + 0.36 * len(order))
-        figure, panels = plt.subplots(1, len(groups), figsize=size, sharey=True, squeeze=False)
-        for axes, (title, pick) in zip(panels[0], groups.items(), strict=True):
+        size = (2.2 + 2.0 * len(measures), 1.0 + 0.36 * len(order))
+        figure, panels = plt.subplots(1, len(measures), figsize=size, sharey=True, squeeze=False)
+        for axes, (title, measure) in zip(panels[0], measures.items(), strict=True):
             for y, cell in enumerate(order):
                 runs = why.runs_of(results, *cell)
-                found = why.suppression(runs, pick)
+                found = measure(runs)
                 dot(axes, y, found.value, found.low, found.high, color=PALETTE[0], marker="o")
                 for run in runs if len(runs) > 1 else ():
-                    axes.plot(why.suppression([run], pick).value, y + 0.25, "|", color=INK)
-            axes.axvline(why.OBEYS, color=MUTED, linewidth=0.8, linestyle="--")
+                    axes.plot(measure([run]).value, y + 0.25, "|", color=INK)
+            axes.axvline(line, color=MUTED, linewidth=0.8, linestyle="--")
             axes.set_title(title)
-            axes.set_xlim(-0.15, 1.04)
-            axes.set_xticks([0, 0.5, 1], ["0", "50", "100"])
-            axes.set_xlabel("suppression, %")
+            axes.set_xlim(*((-0.15, 1.04) if line > 0 else (-1.04, 0.15)))
+            axes.set_xticks([0, 0.5, 1] if line > 0 else [-1, -0.5, 0])
+            axes.xaxis.set_major_formatter(FuncFormatter(plain_percent))
+            axes.set_xlabel(label)
             axes.grid(axis="x", color=FAINT, linewidth=0.6)
         names = [f"encoder {percent(e)}, denoiser {percent(d)}" for e, d in order]
         panels[0][0].set_yticks(range(len(order)), names)
@@ -85,44 +119,68 @@ def cells(results: dict[str, Result], order: Sequence[tuple[float, float]], grou
     return closed(figure)
 
 
-def repairs(results: dict[str, Result]) -> Figure:
-    """Left: suppression by trained wordings after some steps of training one part only. Right: what
-    that costs, the share of pictures that show an object that was plainly asked for."""
+def generalises(runs: list[Result]) -> Figure:
+    """A panel a kind of prompt; rows: objects that captions denied or never did, in wordings of
+    training or held-out ones."""
+    kinds = {"instructions to forget": (), "plain negation": ("negate",)}
+    rows = [(taught, heldout) for taught in (True, False) for heldout in (False, True)]
     with plt.rc_context(STYLE):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.0))
+        figure, panels = plt.subplots(1, 2, figsize=(6.6, 2.1), sharey=True)
+        for axes, (title, conditions) in zip(panels, kinds.items(), strict=True):
+            for y, (taught, heldout) in enumerate(rows):
+                pick = instructions(*conditions, taught=taught, heldout=heldout)
+                e = why.suppression(runs, pick)
+                look = {"color": PALETTE[0 if taught else 4], "marker": MARKERS[0 if taught else 4]}
+                dot(axes, y, e.value, e.low, e.high, **look)
+            axes.axvline(why.OBEYS, color=MUTED, linewidth=0.8, linestyle="--")
+            axes.set_title(title)
+            share_axis(axes, "suppression, %", low=-0.15)
+        objects, words = {True: "denied", False: "never denied"}, {True: "new", False: "trained"}
+        names = [f"{objects[taught]}, {words[heldout]} words" for taught, heldout in rows]
+        panels[0].set_yticks(range(len(rows)), names)
+        panels[0].set_ylim(len(rows) - 0.5, -0.5)
+    return closed(figure)
+
+
+def repairs(results: dict[str, Result]) -> Figure:
+    """Suppression by instructions and by plain negation after some steps of training one part only,
+    and what that costs: the share of pictures that show an object that was plainly asked for."""
+    with plt.rc_context(STYLE):
+        figure, panels = plt.subplots(1, 3, figsize=(8.4, 2.8))
         for i, (part, name) in enumerate(PARTS.items()):
             look = {"color": PALETTE[i], "marker": MARKERS[i], "label": name}
-            table = repair_table(results, part)
-            left.vlines(table.steps, table.low, table.high, color=PALETTE[i])
-            left.plot(table.steps, table.value, **look)
-            right.plot(table.steps, table.asked, **look)
-        for axes in (left, right):
+            mine = _with_most_examples(results, part)
+            steps = [result.record["cell"]["steps"] for result in mine]
+            for axes, pick in zip(panels, (GROUPS["trained wordings"], PLAIN), strict=False):
+                found = [why.suppression([result], pick) for result in mine]
+                axes.vlines(
+                    steps, [e.low for e in found], [e.high for e in found], color=PALETTE[i]
+                )
+                axes.plot(steps, [e.value for e in found], **look)
+            panels[2].plot(steps, [why.quality(result) for result in mine], **look)
+        for axes in panels:
             axes.set_xscale("log")
             steps = sorted({r.record["cell"]["steps"] for r in results.values()})
             axes.set_xticks(steps, [str(s) for s in steps])
             axes.minorticks_off()
             axes.set_xlabel("training steps")
-        suppression_axis(left)
-        right.set_ylim(0, 1.04)
-        right.set_yticks([0, 0.5, 1], ["0", "50", "100"])
-        right.set_ylabel("asked object present, %")
-        right.legend(frameon=False, loc="lower left")
+        for axes, title in zip(panels, ("instructions to forget", "plain negation"), strict=False):
+            suppression_axis(axes)
+            axes.set_title(title)
+        panels[2].set_ylim(0, 1.04)
+        panels[2].set_yticks([0, 0.5, 1], ["0", "50", "100"])
+        panels[2].set_ylabel("asked object present, %")
+        panels[2].set_title("cost")
+        panels[2].legend(frameon=False, loc="lower left")
     return closed(figure)
 
 
-def repair_table(results: dict[str, Result], part: str) -> pd.DataFrame:
-    """One row a repair of a part with the most examples: steps, value, low, high, asked."""
-    mine = {k: r for k, r in results.items() if r.record["cell"]["part"] == part}
-    most = max((r.record["cell"]["examples"] for r in mine.values()), default=0)
-    rows = []
-    for result in mine.values():
-        if result.record["cell"]["examples"] == most:
-            found = why.suppression([result], GROUPS["trained wordings"])
-            rows.append((result.record["cell"]["steps"], found.value, found.low, found.high,
-                         why.quality(result)))  # fmt: skip
-    return pd.DataFrame(rows, columns=["steps", "value", "low", "high", "asked"]).sort_values(
-        "steps"
-    )
+def _with_most_examples(results: dict[str, Result], part: str) -> list[Result]:
+    """The repairs of a part that had the most scenes to learn from, by their steps."""
+    mine = [r for r in results.values() if r.record["cell"]["part"] == part]
+    most = max((r.record["cell"]["examples"] for r in mine), default=0)
+    chosen = [r for r in mine if r.record["cell"]["examples"] == most]
+    return sorted(chosen, key=lambda r: r.record["cell"]["steps"])
 
 
 def suppression_axis(axes: Axes) -> None:
@@ -137,3 +195,8 @@ def suppression_axis(axes: Axes) -> None:
 def percent(rate: float) -> str:
     """A rate as the book writes it: "0.58 %"."""
     return f"{100 * rate:.3g} %"
+
+
+def plain_percent(value: float, _=None) -> str:
+    """A tick label in per cent without its sign: "50", "−50"."""
+    return f"{100 * value:.0f}".replace("-", "−")

@@ -77,9 +77,11 @@ class RepairTraining(PocketTraining):
         return told
 
 
-def repair(cell: Repair, run: Path, out: Path, base: Path = MODELS) -> dict:
+def repair(
+    cell: Repair, run: Path, out: Path, base: Path = MODELS, repaired: Recipe = REPAIRED
+) -> dict:
     """Train one part and write the models to `out`; returns the seconds it took."""
-    training = RepairTraining(cell, cell.recipe(), run, base)
+    training = RepairTraining(cell, cell.recipe(repaired), run, base)
     training.mend()
     training.export(out)
     return training.seconds

@@ -48,7 +48,7 @@ PER_CONCEPT = 8  # pictures of each concept for the table of quality
 @dataclass(frozen=True)
 class Cell:
     """One model of the experiment: how often the captions of either part negate, the seed, and how
-    many times as long as the others its denoiser learns."""
+    many times as long as the others its denoiser learns; 0 is the shipped model itself."""
 
     id: str
     encoder_r: float
@@ -59,8 +59,8 @@ class Cell:
     def __post_init__(self):
         if not (0 <= self.encoder_r <= 1 and 0 <= self.denoiser_r <= 1):
             raise ValueError("a rate is a share of captions, so between 0 and 1")
-        if self.times < 1:
-            raise ValueError("times is how long it learns, from 1")
+        if self.times < 0:
+            raise ValueError("times is how long it learns, from 0")
 
     def recipe(self, taught: Recipe = TAUGHT) -> Recipe:
         """What it is trained with."""
@@ -90,8 +90,11 @@ def teach(cell: Cell, run: Path, out: Path, base: Path = MODELS, taught: Recipe 
     """Train a cell and write its models to `out`; returns the seconds of each stage.
 
     Cells of one seed and one encoder rate learn from the same scenes and have the same encoder: it
-    is trained once, in a folder beside `run`.
+    is trained once, in a folder beside `run`. One that learns for no time is a copy of `base`.
     """
+    if not cell.times:
+        shutil.copytree(base, out, dirs_exist_ok=True)
+        return {}
     ground = f"encoder-{cell.encoder_r:g}-s{cell.seed}-{run.name.rpartition('-')[2]}"
     about = cell.seed, run.with_name(ground), training_device(), base, "clip"
     first = PocketTraining(replace(cell.recipe(taught), denoiser_r=None), *about)

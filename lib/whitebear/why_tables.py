@@ -1,0 +1,82 @@
+"""Tables of the taught cells, as the chapter shows them, and the text that declared them."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from whitebear import stats, why
+from whitebear.answers import points
+from whitebear.claims import Claim
+from whitebear.figures import name_of
+from whitebear.paths import DATA
+from whitebear.why import Result
+from whitebear.why_figures import GROUPS, PARTS, PLAIN, percent
+
+DECLARED = DATA / "why" / "declared.md"
+
+
+def declaration(path: Path = DECLARED) -> str:
+    """The declared text as Markdown for an output cell, in which headings are bold lines."""
+    text = path.read_text(encoding="utf-8")
+    return re.sub(r"^#+ (.*)$", r"**\1**", text, flags=re.MULTILINE)
+
+
+def cells(results: dict[str, Result]) -> pd.DataFrame:
+    """One row a model: what it was trained on, what that cost in plain requests, and the time."""
+    rows = {}
+    for name, result in results.items():
+        cell, quality = result.record["cell"], result.record["quality"]
+        rows[name] = {
+            "encoder": percent(cell["encoder_r"]), "denoiser": percent(cell["denoiser_r"]),
+            "seed": cell["seed"], "asked for, drawn": f"{100 * why.quality(result):.0f} %",
+            "both of a pair": f"{100 * quality['pair, both present']:.0f} %",
+            "not asked for, drawn": f"{100 * quality['omit, object not asked for']:.1f} %",
+            "minutes": round(sum(result.record["seconds"].values()) / 60),
+        }  # fmt: skip
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("cell")
+
+
+def rates(results: dict[str, Result], conditions: Sequence[str]) -> pd.DataFrame:
+    """How often a denied object is drawn, in trained wordings with one object: a row a pair of
+    rates, over its training seeds, a column a condition."""
+    taught, rows = why.taught_objects(), {}
+    for cell in dict.fromkeys(result.rates for result in results.values()):
+        if runs := why.runs_of(results, *cell):
+            every = pd.concat([run.scores for run in runs])
+            every = every[every.concept.isin(taught) & ~every.pair.astype(bool)]
+            every = every[~every.heldout.astype(bool)]
+            name = f"encoder {percent(cell[0])}, denoiser {percent(cell[1])}"
+            rows[name] = {name_of(c): stats.rate(every[every.condition == c]).percent()
+                          for c in conditions}  # fmt: skip
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def factorial(results: dict[str, Result], r: float = 0.2) -> pd.DataFrame:
+    """Effects on suppression of teaching the encoder, the denoiser, and both beyond their sum."""
+    groups = {"plain negation": PLAIN, "instructions to forget": GROUPS["trained wordings"]}
+    found = {name: why.factorial(results, pick, r) for name, pick in groups.items()}
+    return pd.DataFrame(found).T.map(points)
+
+
+def repairs(results: dict[str, Result]) -> pd.DataFrame:
+    """One row a repair: what it took, what it gives, and what it costs."""
+    rows = {}
+    for name, result in results.items():
+        cell = result.record["cell"]
+        rows[name] = {
+            "trained": PARTS[cell["part"]], "steps": cell["steps"], "scenes": cell["examples"],
+            "instructions suppressed":
+                why.suppression([result], GROUPS["trained wordings"]).percent(),
+            "plain negation suppressed":
+                why.suppression([result], PLAIN).percent(),
+            "asked for, drawn": f"{100 * why.quality(result):.0f} %",
+        }  # fmt: skip
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("repair")
+
+
+def verdicts(claims: Sequence[Claim]) -> pd.DataFrame:
+    """One row a claim: what was declared, what was found, and the verdict."""
+    rows = {c.claim: {"found": c.estimate, "n": c.n, "verdict": c.verdict} for c in claims}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("declared")
