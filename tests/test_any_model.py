@@ -25,7 +25,7 @@ from whitebear.prompts import prompt_grid
 from whitebear.run import Run, run_grid
 
 FAMILIES = ("sd", "sdxl", "sd3", "flux")
-CHAPTERS = ("03", "04", "05", "06", "07", "08")
+CHAPTERS = ("03", "04", "05", "06", "07", "08", "12")
 GUIDANCE = {"flux": 0.0}  # as FLUX.1-schnell; the others are guided
 
 
@@ -76,7 +76,7 @@ def test_a_chapter_runs_on_any_model(folders, family, chapter, tmp_path, capsys)
     parameters = {
         "model": str(folders / family), "concepts": ["bear", "garbage truck"],
         "attributes": ["red"], "seeds": 1, "steps": 2, "guidance": GUIDANCE.get(family, 4.0),
-        "output": str(tmp_path / "out"),
+        "output": str(tmp_path / "out"), "encoder": str(folders / family / "text_encoder"),
     }  # fmt: skip
     if chapter == "04":  # its wordings describe concepts
         parameters["concepts"] = ["bear", "car"]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import CLIPTextModel
 
-from conftest import WIDTH, text_config, tiny_tokenizer
+from conftest import WIDTH, text_config, tiny_pipeline, tiny_tokenizer
 from whitebear.errors import UserError
 from whitebear.generate import generate
 from whitebear.parts import with_part
@@ -15,11 +15,16 @@ from whitebear.prompts import prompt_grid
 
 
 @pytest.fixture(scope="module")
+def tiny():
+    return tiny_pipeline(positions=256)
+
+
+@pytest.fixture(scope="module")
 def encoder(tmp_path_factory):
     """Another text encoder of the tiny pipeline, in a folder."""
     torch.manual_seed(7)
     folder = tmp_path_factory.mktemp("encoder") / "text_encoder"
-    CLIPTextModel(text_config(tiny_tokenizer())).save_pretrained(folder)
+    CLIPTextModel(text_config(tiny_tokenizer(256))).save_pretrained(folder)
     return folder
 
 
@@ -65,6 +70,14 @@ def test_what_is_no_part_is_refused(tiny, encoder, tmp_path):
         with_part(tiny, "text_encoder", "nowhere")
     with pytest.raises(UserError, match="cannot be fetched .*check the id, the revision"):
         with_part(tiny, "text_encoder", "nobody/nothing", "0" * 40)
+    for plan in ("model", "group"):
+        pipe, cpu = tiny_pipeline(), torch.device("cpu")
+        if plan == "model":
+            pipe.enable_model_cpu_offload(device=cpu)
+        else:
+            pipe.enable_group_offload(cpu, cpu, offload_type="leaf_level")
+        with pytest.raises(UserError, match="text_encoder of this pipeline waits in main memory"):
+            with_part(pipe, "text_encoder", encoder)
     pickled = shutil.copytree(encoder, tmp_path / "pickled")
     (pickled / "model.safetensors").rename(pickled / "pytorch_model.bin")
     with pytest.raises(UserError, match="only pickled weights"):

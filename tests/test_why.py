@@ -116,3 +116,23 @@ def test_results_are_read_with_their_records_and_bases_must_agree(tmp_path):
 def test_models_that_lost_plain_requests_judge_nothing():
     results = {"good": result(0.0, 0.0, present=0.9), "bad": result(0.2, 0.2, present=0.7)}
     assert list(why.usable(results)) == ["good"]
+
+
+def test_effects_are_held_against_controls_and_longer_training_is_no_repetition():
+    rows = []
+    for concept in OBJECTS:
+        for s in range(10):
+            for wording, control, present in (
+                ("negate-without", "affirm-with", s < 3), ("affirm-with", "", s < 8)
+            ):  # fmt: skip
+                rows.append({
+                    "concept": concept, "wording": wording, "seed": s, "pair": 0, "heldout": 0,
+                    "condition": wording.partition("-")[0], "control": control, "present": present,
+                })  # fmt: skip
+    run = Result(result(0.2, 0.2).record, pd.DataFrame(rows))
+    found = why.effect([run], instructions("negate", taught=True))
+    assert (found.value, found.n) == (pytest.approx(-0.5), 120)
+    assert found.low < -0.5 < found.high
+    assert np.isnan(why.effect([], instructions("negate")).value)
+    longer = result(0.2, 0.2, times=4)
+    assert why.runs_of({"a": run, "b": longer}, 0.2, 0.2) == [run]

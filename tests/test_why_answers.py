@@ -4,7 +4,8 @@ import matplotlib.pyplot as plt
 import pytest
 
 from test_why import result
-from whitebear import why_answers, why_figures
+from whitebear import why, why_answers, why_figures, why_tables
+from whitebear.stats import Estimate
 
 CELLS = {(0.0, 0.0): 0.0, (0.2, 0.0): 0.05, (0.0, 0.2): 0.8, (0.2, 0.2): 0.9}
 
@@ -73,3 +74,39 @@ def test_figures_show_every_cell_and_every_repair():
 
 def ticks(labels):
     return [label.get_text() for label in labels]
+
+
+def test_tables_have_a_row_a_model_and_the_declaration_has_no_headings():
+    results = cells()
+    for made in results.values():
+        made.record["quality"] |= {"pair, both present": 0.7, "omit, object not asked for": 0.01}
+        made.record["seconds"] = {"clip": 60, "denoiser": 120}
+    table = why_tables.cells(results)
+    assert len(table) == len(results) and set(table.minutes) == {3}
+    assert table["asked for, drawn"].iloc[0] == "95 %"
+    assert len(why_tables.rates(results, ["affirm"])) == 5  # pairs of rates
+    made = {"kv-50": repaired("kv", 50, 0.5)}
+    row = why_tables.repairs(made).loc["kv-50"]
+    assert (row.trained, row["steps"]) == ("keys and values of cross-attention", 50)
+    assert row["instructions suppressed"].startswith("50 %")
+    judged = why_answers.claims(results, made, 0.94)
+    assert list(why_tables.verdicts(judged).verdict) == [claim.verdict for claim in judged]
+    text = why_tables.declaration()
+    assert "**Hypotheses, and what would refute them**" in text and "\n#" not in "\n" + text
+
+
+def test_a_probe_has_to_beat_the_shipped_encoder_and_three_quarters():
+    estimate = lambda value: Estimate(value, value - 0.02, value + 0.02, 100, 24)  # noqa: E731
+    verdict = lambda *values: why_answers.reads(*map(estimate, values)).verdict  # noqa: E731
+    assert verdict(0.55, 0.80) == "holds"
+    assert verdict(0.55, 0.70) == "refuted"
+    assert verdict(0.85, 0.80) == "refuted"
+
+
+def test_denied_and_never_denied_objects_stand_apart_in_the_figure():
+    runs = why.runs_of(cells(), 0.2, 0.2)
+    axes = why_figures.generalises(runs).axes[0]
+    assert ticks(axes.get_yticklabels())[::3] == [
+        "denied, trained words", "never denied, new words"
+    ]  # fmt: skip
+    plt.close("all")

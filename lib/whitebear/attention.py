@@ -80,7 +80,7 @@ def watch_weighted(
 ) -> xr.Dataset:
     """As `watch`, with the concept's tokens weighted in every softmax (0: taken out)."""
     parts = []
-    for word, rows in table.groupby(nouns(table), sort=False):
+    for word, rows in table.groupby(np.array(nouns(table)), sort=False):
         prompts = list(rows.prompt)
         with (
             steer_attention(pipe, {word: weight}, renormalize=True, prompts=prompts),

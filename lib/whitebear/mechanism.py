@@ -151,7 +151,7 @@ def exchanged(
 def _weighted(pipe, table: pd.DataFrame, weight: float, steps: int, guidance: float):
     """The rows with `present` while attention to the concept's word is multiplied."""
     done = []
-    for word, rows in table.groupby(attention.nouns(table), sort=False):
+    for word, rows in table.groupby(np.array(attention.nouns(table)), sort=False):
         with steer_attention(pipe, {word: weight}, prompts=list(rows.prompt)):
             done.append(draw(pipe, rows, steps, guidance))
     return pd.concat(done).sort_index()

@@ -1,5 +1,6 @@
 """Exchange one part of a pipeline: another text encoder, or another denoiser."""
 
+import inspect
 from pathlib import Path
 
 import huggingface_hub
@@ -14,6 +15,7 @@ SAME = {
     "text_encoder": ("hidden_size", "vocab_size", "max_position_embeddings"),
     "unet": ("cross_attention_dim", "in_channels", "sample_size"),
 }
+OFFLOADED = ("_hf_hook", "_diffusers_hook")  # how accelerate and diffusers mark such modules
 
 
 def with_part(
@@ -23,12 +25,17 @@ def with_part(
     folder with config.json and safetensors, or for a text encoder a hub id at a revision.
 
     A hub id may be a whole CLIP, of which the text tower is taken. Raises `UserError` where the
-    part is none of PARTS, its weights are pickled or incomplete, or it does not fit the pipeline.
+    part is none of PARTS or offloaded, its weights are pickled or incomplete, or it does not fit.
     """
     if part not in PARTS or getattr(pipe, part, None) is None:
         has = " or ".join(name for name in PARTS if getattr(pipe, name, None) is not None)
         raise UserError(f"part is {part!r}; of this pipeline {has or 'nothing'} can be exchanged")
     old = getattr(pipe, part)
+    if any(hasattr(module, hook) for module in old.modules() for hook in OFFLOADED):
+        raise UserError(
+            f"the {part} of this pipeline waits in main memory, for want of GPU memory; exchange it"
+            " where the whole pipeline fits"
+        )
     folder = _folder(source, revision)
     check_weights(folder)
     _check_fits(read_json(folder / "config.json", str(folder)), old.config, part, folder)
@@ -49,7 +56,8 @@ def with_part(
 
 def _flags(pipe: DiffusionPipeline) -> dict:
     """Settings of a pipeline that are no parts, as its class takes them."""
-    return {name: pipe.config[name] for name in ("requires_safety_checker",) if name in pipe.config}
+    takes = inspect.signature(type(pipe).__init__).parameters
+    return {k: v for k, v in pipe.config.items() if k in takes and k not in pipe.components}
 
 
 def _folder(source: str | Path, revision: str | None) -> Path:

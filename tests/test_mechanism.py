@@ -1,0 +1,166 @@
+"""Weights of a taught model: combined, drawn with, watched; and the numbers read off all that."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from whitebear import mechanism, mechanism_figures, other_encoder, stats, why_answers
+from whitebear.errors import UserError
+from whitebear.models import load_pipeline
+from whitebear.paths import MODELS
+from whitebear.prompts import prompt_grid
+
+TAUGHT = MODELS / "taught"
+
+
+@pytest.fixture(scope="module")
+def pipes():
+    return mechanism.combinations(TAUGHT)
+
+
+def test_each_combination_has_the_parts_that_its_key_says(pipes):
+    assert len(pipes) == 4
+    for part, i in (("text_encoder", 0), ("unet", 1)):
+        shipped, taught = getattr(pipes["shipped", "shipped"], part), None
+        for key, pipe in pipes.items():
+            if key[i] == "shipped":
+                assert getattr(pipe, part) is shipped
+            taught = getattr(pipe, part) if key[i] == "taught" else taught
+        a, b = (next(iter(m.state_dict().values())) for m in (shipped, taught))
+        assert a.shape == b.shape and (a != b).any()
+    assert len({id(pipe.vae) for pipe in pipes.values()}) == 1
+
+
+def test_a_folder_without_a_taught_model_is_refused(tmp_path):
+    with pytest.raises(UserError, match="there is no folder .*text_encoder"):
+        mechanism.combinations(tmp_path)
+
+
+def test_the_taught_model_leaves_out_what_the_shipped_one_draws(pipes):
+    """The weights in the repository are those that the chapter speaks of."""
+    table = prompt_grid(["umbrella", "fish"], ["negate", "affirm"], 2)
+    table = table[table.wording.isin(["negate-without", "affirm-with"])].reset_index(drop=True)
+    rate = {
+        key: mechanism.draw(pipes[key, key], table, 10, 4.0).groupby("wording").present.mean()
+        for key in ("shipped", "taught")
+    }
+    assert rate["taught"]["negate-without"] <= 0.25 < rate["shipped"]["negate-without"]
+    assert rate["taught"]["affirm-with"] >= 0.75
+
+
+def test_captions_as_prompts_name_what_the_caption_denies():
+    table = mechanism.captions(["owl"], 1)
+    assert len(table) == len(mechanism.caption_texts()) == table.wording.nunique()
+    row = table.set_index("wording").loc["negate-15"]
+    assert row.prompt.startswith("forget the owl. ") and row.prompt.endswith(" and an owl")
+    assert row.twice and [row.prompt[a:b] for a, b in row.spans] == ["owl", "owl"]
+    assert not table.set_index("wording").twice["negate-01"]
+    assert not table.prompt.str.contains("{", regex=False).any()
+    texts = mechanism.caption_texts()
+    assert list(table.twice) == [texts[w].count("{n}") + texts[w].count("{m}") > 1
+                                 for w in table.wording]  # fmt: skip
+
+
+def planted(instructed, control, concepts=("bear", "owl", "car")):
+    """A grid of one pair of wordings with known presence, and attention 0.02 and 0.04."""
+    rows, mass = [], []
+    for concept in concepts:
+        for wording, present, m in (("negate-no", instructed, 0.02), ("affirm-and", control, 0.04)):
+            rows.append({
+                "concept": concept, "kind": "object", "wording": wording, "seed": 0,
+                "condition": wording.partition("-")[0], "present": present, "pair": False,
+                "control": "affirm-and" if wording == "negate-no" else "",
+                "prompt": f"a {concept}", "spans": [[2, 2 + len(concept)]],
+            })  # fmt: skip
+            mass.append(np.full((2, 3, 2, 1), m))
+    data = xr.Dataset({"mass": (("sample", "step", "layer", "head", "token"), np.stack(mass))},
+                      coords={"token": ["concept"], "layer": ["a", "b", "c"]})  # fmt: skip
+    return pd.DataFrame(rows), data
+
+
+def test_what_is_obeyed_is_judged_against_its_control():
+    table, data = planted(instructed=False, control=True)
+    assert mechanism.obeyed(table, 0.5) == ["negate-no"]
+    assert mechanism.obeyed(planted(True, True)[0], 0.5) == []
+    assert mechanism.obeyed(planted(False, False)[0], 0.5) == []  # nothing was there to remove
+    fall = mechanism.fall(table, data, ["negate-no"])
+    assert (fall.value, fall.n, fall.concepts) == (pytest.approx(-0.5), 3, 3)
+    assert why_answers.looks_away(fall).verdict == "refuted"
+    assert np.isnan(mechanism.fall(table, data, []).value)
+    assert why_answers.looks_away(mechanism.fall(table, data, [])).verdict == "open"
+
+
+def test_attention_is_exchanged_between_a_wording_and_its_control(monkeypatch):
+    table, data = planted(instructed=False, control=True)
+    asked = []
+
+    def follow(pipe, rows, weight, steps, guidance):
+        """A model whose pictures follow attention alone."""
+        asked.append(weight)
+        return rows.assign(present=weight > 1)
+
+    monkeypatch.setattr(mechanism, "_weighted", follow)
+    rows = mechanism.exchanged(None, table, data, ["negate-no"], 2, 4.0)
+    assert asked == [pytest.approx(2), pytest.approx(0.5)]
+    found = mechanism.exchange_table(rows)
+    assert found.attention["instruction", "the other's"] == found.attention["control", "its own"]
+    back, away = why_answers.exchanged(found)
+    assert (back.verdict, away.verdict) == ("yes", "yes")
+    monkeypatch.setattr(mechanism, "_weighted", lambda pipe, rows, *_: rows)
+    still = mechanism.exchange_table(mechanism.exchanged(None, table, data, ["negate-no"], 2, 4.0))
+    assert [claim.verdict for claim in why_answers.exchanged(still)] == ["no", "no"]
+    none = mechanism.exchange_table(mechanism.exchanged(None, table, data, [], 2, 4.0))
+    assert why_answers.exchanged(none) == []
+
+
+def test_weighting_a_word_away_changes_its_picture():
+    pipe = load_pipeline("pocket")
+    table = prompt_grid(["owl"], ["affirm"], 1).head(1)
+    plain = mechanism.draw(pipe, table, 8, 4.0)
+    same, gone = (mechanism._weighted(pipe, table, weight, 8, 4.0) for weight in (1.0, 0.0))
+    assert same.p_asked.iloc[0] == pytest.approx(plain.p_asked.iloc[0], abs=1e-3)
+    assert gone.p_asked.iloc[0] != pytest.approx(plain.p_asked.iloc[0], abs=1e-3)
+
+
+def pair_of_tables(own, other):
+    rows = [
+        {"concept": c, "condition": "negate", "wording": "negate-no", "seed": s, "control": ""}
+        for c in ("bear", "owl", "car", "key")
+        for s in range(30)
+    ]
+    table = pd.DataFrame(rows)
+    at = table.seed / 30
+    return table.assign(present=at < own), table.assign(present=at < other)
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "verdict"), [(0.5, 0.5, "holds"), (0.5, 0.2, "refuted"), (0.2, 0.5, "refuted")]
+)
+def test_predictions_about_another_encoder(monkeypatch, own, other, verdict):
+    monkeypatch.setattr(other_encoder, "PREDICTED", ("negate",))
+    tables = pair_of_tables(own, other)
+    (claim,) = other_encoder.predictions(*tables)
+    assert claim.verdict == verdict
+    row = other_encoder.changes(*tables).loc["negate"]
+    assert row.change.value == pytest.approx(other - own)
+    assert (row.own.value, row.other.value) == (pytest.approx(own), pytest.approx(other))
+
+
+def test_figures_show_every_caption_and_every_part():
+    texts = mechanism.caption_texts()
+    table = mechanism.captions(["owl", "bear"], 1).assign(present=True)
+    rates = mechanism.by_caption({"shipped": table, "taught": table.assign(present=False)})
+    figure = mechanism_figures.captions(rates, texts)
+    shown = [t.get_text() for axes in figure.axes for t in axes.get_yticklabels()]
+    assert sorted(shown) == sorted(texts.values())
+    instructed, _ = planted(False, True)
+    parts = mechanism.by_part({("shipped", "taught"): instructed})
+    assert parts.negate["shipped", "taught"].value == -1
+    names = mechanism_figures.parts(parts).axes[0].get_yticklabels()
+    assert [t.get_text() for t in names] == ["encoder shipped, denoiser taught"]
+    table = pd.DataFrame({k: {"affirm": stats.Estimate(1, 0.9, 1, 9, 3)} for k in ("own", "other")})
+    labels = mechanism_figures.encoders(table).axes[0].get_legend_handles_labels()[1]
+    assert labels == ["own encoder", "other encoder"]
+    plt.close("all")
