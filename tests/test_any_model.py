@@ -25,7 +25,7 @@ from whitebear.prompts import prompt_grid
 from whitebear.run import Run, run_grid
 
 FAMILIES = ("sd", "sdxl", "sd3", "flux")
-CHAPTERS = ("03", "04", "05", "06", "07", "08", "12")
+CHAPTERS = ("03", "04", "05", "06", "07", "08", "10")
 GUIDANCE = {"flux": 0.0}  # as FLUX.1-schnell; the others are guided
 
 
