@@ -4,6 +4,7 @@ The taught model differs from the shipped one in two parts, text encoder and den
 also be run with the other's: four models, of which two were never trained together.
 """
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,9 @@ from whitebear.generate import generate
 from whitebear.hooks import steer_attention
 from whitebear.models import load_pipeline
 from whitebear.parts import with_part
-from whitebear.pocket.captions import load_train_wordings
+from whitebear.pocket.captions import caption, deniable, load_train_wordings
+from whitebear.pocket.dataset import scene_rng
+from whitebear.pocket.world import load_world
 from whitebear.prompts import prompt_grid
 from whitebear.scoring import clip_source, find_asked, load_clip
 from whitebear.stats import Estimate
@@ -89,6 +92,32 @@ def by_caption(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
 def caption_texts() -> dict[str, str]:
     """The negated training captions by id, with the holes as they stand in the file."""
     return {wording.id: wording.text for wording in load_train_wordings()["negate"]}
+
+
+def what_captions_say(scenes: int, r: float, seed: int = 0) -> pd.DataFrame:
+    """Of what a training caption names, how much is absent? Told by what a reader could go by:
+    whether the caption says "forget", and whether it names the object once or again.
+
+    Captions negate at rate r and deny half of the objects, which alone are counted. Index (says
+    forget, named); columns absent (`Estimate` of the share; each object named is one) and n.
+    """
+    world, rows = load_world(), []
+    nouns = {name: world.concept(name).noun for name in deniable(world, "half")}
+    for i in range(scenes):
+        rng = scene_rng(seed, "train", i)
+        scene = world.sample_scene(rng)
+        text = caption(scene, rng, r, world, "half")[0]
+        there = {thing.object for thing in scene.things}
+        for name, noun in nouns.items():
+            if times := len(re.findall(rf"\b{noun}\b", text)):
+                named = "once" if times == 1 else "again"
+                rows.append((name, "forget" in text, named, name not in there))
+    found = pd.DataFrame(rows, columns=["concept", "says forget", "named", "present"])
+    groups = found.groupby(["says forget", "named"])
+    shares = {key: stats.rate(some) for key, some in groups}
+    return pd.DataFrame({"absent": shares, "n": groups.size()}).rename_axis(
+        groups.size().index.names
+    )
 
 
 # --- attention -----------------------------------------------------------------------------------
