@@ -164,3 +164,11 @@ def test_figures_show_every_caption_and_every_part():
     labels = mechanism_figures.encoders(table).axes[0].get_legend_handles_labels()[1]
     assert labels == ["own encoder", "other encoder"]
     plt.close("all")
+
+
+def test_what_captions_say_counts_what_is_named_and_absent():
+    none, half = (mechanism.what_captions_say(800, r) for r in (0.0, 0.5))
+    assert (none.absent.map(lambda e: e.value) == 0).all()
+    again = half.absent[True, "again"]
+    assert again.value > half.absent[False, "again"].value + 0.5
+    assert half.n.sum() == sum(e.n for e in half.absent)
