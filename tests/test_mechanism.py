@@ -124,28 +124,35 @@ def test_weighting_a_word_away_changes_its_picture():
     assert gone.p_asked.iloc[0] != pytest.approx(plain.p_asked.iloc[0], abs=1e-3)
 
 
-def pair_of_tables(own, other):
+def drawn(instructed, control):
+    """A grid in which these shares of a hundred pictures a concept show it."""
+    shares = {"negate-no": instructed, "affirm-and": control}
     rows = [
-        {"concept": c, "condition": "negate", "wording": "negate-no", "seed": s, "control": ""}
-        for c in ("bear", "owl", "car", "key")
-        for s in range(30)
-    ]
-    table = pd.DataFrame(rows)
-    at = table.seed / 30
-    return table.assign(present=at < own), table.assign(present=at < other)
+        {"concept": c, "condition": w.partition("-")[0], "wording": w, "seed": s,
+         "control": "affirm-and" if w == "negate-no" else "", "present": s < 100 * share}
+        for c in ("bear", "owl", "car", "key") for w, share in shares.items() for s in range(100)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
 
 
 @pytest.mark.parametrize(
-    ("own", "other", "verdict"), [(0.5, 0.5, "holds"), (0.5, 0.2, "refuted"), (0.2, 0.5, "refuted")]
+    ("own", "other", "verdict"),
+    [
+        ((0.5, 0.9), (0.5, 0.9), "holds"),
+        ((0.5, 0.9), (0.1, 0.9), "refuted"),
+        ((0.5, 0.9), (0.1, 0.5), "holds"),  # plain requests fell as much: no better against them
+        ((0.2, 0.9), (0.6, 0.9), "holds"),
+    ],
 )
-def test_predictions_about_another_encoder(monkeypatch, own, other, verdict):
+def test_another_encoder_is_judged_against_its_own_controls(monkeypatch, own, other, verdict):
     monkeypatch.setattr(other_encoder, "PREDICTED", ("negate",))
-    tables = pair_of_tables(own, other)
+    tables = drawn(*own), drawn(*other)
     (claim,) = other_encoder.predictions(*tables)
     assert claim.verdict == verdict
+    assert claim.found.value == pytest.approx((other[0] - other[1]) - (own[0] - own[1]), abs=1e-6)
     row = other_encoder.changes(*tables).loc["negate"]
-    assert row.change.value == pytest.approx(other - own)
-    assert (row.own.value, row.other.value) == (pytest.approx(own), pytest.approx(other))
+    assert row.change.value == pytest.approx(other[0] - own[0])
+    assert (row.own.value, row.other.value) == (pytest.approx(own[0]), pytest.approx(other[0]))
 
 
 def test_figures_show_every_caption_and_every_part():

@@ -11,7 +11,7 @@ from whitebear.stats import Estimate
 
 CONDITIONS = ("affirm", "omit", "negate", "forget_only", "forget_then_request")
 PREDICTED = ("negate", "forget_then_request")
-MARGIN = 0.10  # a smaller change is none, if two one-sided tests at 5 % show it
+MARGIN = 0.10  # an instruction that takes away no more than this in addition works no better
 
 
 def changes(own: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
@@ -32,36 +32,44 @@ def changes(own: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     )  # fmt: skip
 
 
+def gains(own: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    """How much more an instruction changes with the other encoder: rows of the instructions, with
+    `difference`, (instruction minus control) with the other encoder minus the same with the own.
+
+    An encoder that the denoiser reads badly loses plain requests as well; that cancels.
+    """
+    pairs = stats.add_twin(own)
+    return pairs.assign(difference=stats.add_twin(other).difference - pairs.difference)
+
+
 def predictions(own: pd.DataFrame, other: pd.DataFrame) -> list[Claim]:
-    """The encoder alone leaves a plain negation, and an instruction to forget, where they were."""
-    difference = other.present.astype(float).to_numpy() - own.present.astype(float).to_numpy()
-    pairs, claims = own.assign(difference=difference), []
+    """Exchanging the encoder alone makes neither a plain negation nor an instruction to forget
+    work better against its control."""
+    rows, claims = gains(own, other), []
     for name in PREDICTED:
-        rows = pairs[pairs.condition == name]
-        change = stats.paired_difference(rows)
-        about = points(change), f"{change.n} pairs", "the pipeline's own encoder"
-        claim = f"Another encoder alone does not change how “{name_of(name)}” is followed"
-        verdict = _verdict(rows, change)
-        claims.append(Claim(claim, change, *about, verdict, "fig-other-encoder"))
+        gain = stats.paired_difference(rows[rows.condition == name])
+        verdict = "open"
+        if gain.high < -MARGIN:
+            verdict = "refuted"
+        elif gain.low > -MARGIN:
+            verdict = "holds"
+        claim = f"An exchanged encoder alone makes “{name_of(name)}” work no better"
+        about = points(gain), f"{gain.n} pairs", "the pipeline's own encoder, and either's control"
+        claims.append(Claim(claim, gain, *about, verdict, "fig-other-encoder"))
     return claims
 
 
-def _verdict(rows: pd.DataFrame, change: Estimate) -> str:
-    if stats.equivalent(rows, MARGIN):
-        return "holds"
-    return "refuted" if change.high < -MARGIN or change.low > MARGIN else "open"
-
-
-def answer(table: pd.DataFrame, own_probe: Estimate, other_probe: Estimate) -> str:
-    """One sentence: what the other encoder changes, for the two kinds of instruction and at the
-    price of plain requests. table: of `changes`; probes: of `mechanism.best_accuracy`."""
-    told = [f"“{name_of(name)}” by {points(table.change[name])}"
-            for name in (*PREDICTED, "affirm")]  # fmt: skip
+def answer(changes: pd.DataFrame, claims: list[Claim], own: Estimate, other: Estimate) -> str:
+    """What the other encoder changes: for instructions against their controls, for plain requests,
+    and for a probe. changes, claims: of the functions above; own, other: `best_accuracy`."""
+    told = [f"“{name_of(name)}” changes {claim.estimate} more against its control"
+            for name, claim in zip(PREDICTED, claims, strict=True)]  # fmt: skip
+    affirm = changes.change["affirm"]
     return (
-        "With the other text encoder and the denoiser as it is, the rate of the concept changes"
-        f" under {', under '.join(told)} (n = {table.change['affirm'].n} pairs)."
-        f" A probe reads “to be absent” off its states in {other_probe.percent()} of prompts,"
-        f" off those of the pipeline's own encoder in {own_probe.percent()}; chance is 50 %."
+        f"With the other text encoder, and the denoiser as it is, {', and '.join(told)}; plain"
+        f" requests change by {points(affirm)} (n = {affirm.n} pairs). A probe reads “to be absent”"
+        f" off its states in {other.percent()} of prompts, off those of the pipeline's own encoder"
+        f" in {own.percent()}; chance is 50 %."
     )
 
 

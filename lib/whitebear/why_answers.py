@@ -107,24 +107,26 @@ def repair(repairs: dict[str, Result], asked: float) -> Claim:
 
 
 def answer(results: dict[str, Result]) -> str:
-    """The chapter's answer, from the cells that were taught at 20 % and those that were not."""
-    none, much = (why.runs_of(results, r, r) for r in (0.0, TAUGHT))
-    if not none or not much:
-        return "The models of this chapter have not been trained yet; run `whitebear.pocket.teach`."
-    plain, instructed = why.effect(much, PLAIN), why.suppression(much, TRAINED)
-    before = why.effect(none, PLAIN), why.suppression(none, TRAINED)
-    obeys = "obeys" if instructed.value >= why.OBEYS else "does not obey"
+    """The chapter's answer: dose and place for a plain negation, and what instructions do."""
+    effect = {
+        cell: why.effect(why.runs_of(results, *cell), PLAIN)
+        for cell in ((0.0, 0.0), (TAUGHT, 0.0), (0.0, TAUGHT), (TAUGHT, TAUGHT))
+    }
+    told = why.suppression(why.runs_of(results, TAUGHT, TAUGHT), TRAINED)
+    if any(np.isnan(e.value) for e in effect.values()):
+        return "Not all models of this chapter are trained; run `python -m whitebear.pocket.teach`."
+    none, encoder, denoiser, both = effect.values()
+    enough = [name for name, e in (("the text encoder", encoder), ("the denoiser", denoiser))
+              if e.value <= -why.OBEYS]  # fmt: skip
+    parts = {0: "neither part alone will do", 1: f"{''.join(enough)} alone will do",
+             2: "either part alone will do"}[len(enough)]  # fmt: skip
+    obeys = "obeys" if told.value >= why.OBEYS else "does not obey"
     return (
-        "Rare negation in captions is why a plain “without” fails, and more of it repairs that: at"
-        f" 20 % it changes how often the object is drawn by {points(plain)}, without any by"
-        f" {points(before[0])}."
-        if plain.high < before[0].low
-        else f"More negated captions change little: at 20 % a plain “without” takes away"
-        f" {points(plain)}, without any {points(before[0])}."
-    ) + (
-        f" But the model so taught {obeys} an instruction to forget what it is then asked to draw:"
-        f" {instructed.percent()} suppressed, against {before[1].percent()} without negated"
-        f" captions, in the very words of training."
+        f"Told “without”, a model whose captions negate in 20 % of cases draws the object"
+        f" {points(both)} as against the same words with “with”, one whose captions never negate"
+        f" {points(none)}; {parts} (text encoder {points(encoder)}, denoiser {points(denoiser)})."
+        f" But the model that learned both {obeys} an instruction to forget what it is then asked"
+        f" to draw: {told.percent()} of it is suppressed, in the very words of training."
     )
 
 
