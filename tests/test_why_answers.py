@@ -1,11 +1,13 @@
 """Hypotheses are judged by the rules that were declared, and figures show what they are given."""
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import pytest
 
 from test_why import result
 from whitebear import why, why_answers, why_figures, why_tables
 from whitebear.stats import Estimate
+from whitebear.why import Result
 
 CELLS = {(0.0, 0.0): 0.0, (0.2, 0.0): 0.05, (0.0, 0.2): 0.8, (0.2, 0.2): 0.9}
 
@@ -110,3 +112,25 @@ def test_denied_and_never_denied_objects_stand_apart_in_the_figure():
         "denied, trained words", "never denied, new words"
     ]  # fmt: skip
     plt.close("all")
+
+
+def negating(cell, left):
+    """A model that leaves this share of what "without" denies, and draws nine tenths with "with"."""
+    made, rows = result(*cell), []
+    for concept in why.taught_objects():
+        for wording, control, share in (
+            ("negate-without", "affirm-with", left), ("affirm-with", "", 0.9)
+        ):  # fmt: skip
+            rows += [{
+                "concept": concept, "wording": wording, "seed": s, "pair": 0, "heldout": 0,
+                "condition": wording.partition("-")[0], "control": control, "present": s < 20 * share,
+            } for s in range(20)]  # fmt: skip
+    return Result(made.record, pd.DataFrame(rows))
+
+
+def test_a_plain_negation_is_judged_by_what_it_changes():
+    assert [claim.verdict for claim in why_answers.plain({})] == ["open"] * 4
+    taught = {(0.0058, 0.0058): 0.8, (0.2, 0.2): 0.0, (0.2, 0.0): 0.1, (0.0, 0.2): 0.6}
+    found = why_answers.plain({str(cell): negating(cell, left) for cell, left in taught.items()})
+    assert [claim.verdict for claim in found] == ["no", "yes", "yes", "no"]
+    assert found[1].estimate.startswith("−90 points")

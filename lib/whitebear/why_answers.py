@@ -106,6 +106,22 @@ def repair(repairs: dict[str, Result], asked: float) -> Claim:
                   "the shipped model", verdict, "fig-repair")  # fmt: skip
 
 
+def plain(results: dict[str, Result]) -> list[Claim]:
+    """Decided later: a plain "without" (trained wordings, denied objects), by what was taught."""
+    results, claims = why.usable(results), []
+    for cell, who in (
+        ((NATURAL, NATURAL), "Captions that negate as rarely as those of the web are enough"),
+        ((TAUGHT, TAUGHT), "Negation in 20 % of captions is enough"),
+        ((TAUGHT, 0.0), "Negation in the captions of the text encoder alone is enough"),
+        ((0.0, TAUGHT), "Negation in the captions of the denoiser alone is enough"),
+    ):
+        found = why.effect(why.runs_of(results, *cell), PLAIN)
+        verdict = OPEN if np.isnan(found.value) else "yes" if found.value <= -why.OBEYS else "no"
+        about = points(found), "the same words with “with”", verdict, "fig-where-effects"
+        claims.append(_claim(f"{who} for a plain “without” to be obeyed", found, *about))
+    return claims
+
+
 def answer(results: dict[str, Result]) -> str:
     """The chapter's answer: dose and place for a plain negation, and what instructions do."""
     effect = {
