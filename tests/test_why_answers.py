@@ -115,7 +115,7 @@ def test_denied_and_never_denied_objects_stand_apart_in_the_figure():
 
 
 def negating(cell, left):
-    """A model that leaves this share of what "without" denies, and draws nine tenths with "with"."""
+    """A model that still draws this share under "without", and nine tenths under "with"."""
     made, rows = result(*cell), []
     for concept in why.taught_objects():
         for wording, control, share in (
@@ -123,7 +123,8 @@ def negating(cell, left):
         ):  # fmt: skip
             rows += [{
                 "concept": concept, "wording": wording, "seed": s, "pair": 0, "heldout": 0,
-                "condition": wording.partition("-")[0], "control": control, "present": s < 20 * share,
+                "condition": wording.partition("-")[0], "control": control,
+                "present": s < 20 * share,
             } for s in range(20)]  # fmt: skip
     return Result(made.record, pd.DataFrame(rows))
 
