@@ -15,7 +15,7 @@ from IPython.core.interactiveshell import InteractiveShell
 import conftest
 import families
 from whitebear import attention, patching, scoring
-from whitebear.calibration import NEUTRAL
+from whitebear.calibration import NEUTRAL, calibrate
 from whitebear.errors import UserError
 from whitebear.generate import fitting_batch, generate
 from whitebear.hooks import patch_text, text_states
@@ -152,10 +152,10 @@ def test_sources_are_padded_like_the_prompts_that_they_replace(pipes, family):
 def test_chapter_8_learns_from_its_plain_pictures(pipes, folders):
     model = str(folders / "sdxl")
     table = patching.grid(["bear", "car"], 8, model)
-    found = patching.run(pipes["sdxl"], model, table, 2, 4.0)
+    found = calibrate(patching.draw(pipes["sdxl"], model, table, 2, 4.0))
     assert (found.threshold != NEUTRAL).all() and set(found.part) > {""}
     with pytest.raises(UserError, match="steps is 1, which has no halves"):
-        patching.run(pipes["sdxl"], model, table, 1, 4.0)
+        patching.draw(pipes["sdxl"], model, table, 1, 4.0)
 
 
 def test_pictures_that_are_no_numbers_are_refused(pipes, monkeypatch):

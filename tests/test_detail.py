@@ -8,6 +8,7 @@ import xarray as xr
 from conftest import tiny_pipeline
 from whitebear import attention_detail, detail_figures, inner_answers, patching
 from whitebear.attention import watch
+from whitebear.calibration import calibrate
 from whitebear.generate import generate
 from whitebear.hooks import patch_text
 from whitebear.models import load_pipeline
@@ -108,7 +109,7 @@ def test_patching_draws_what_patch_text_draws(tiny_pipeline_dir):
     pipe, model = load_pipeline(str(tiny_pipeline_dir), "cpu"), str(tiny_pipeline_dir)
     table = patching.grid(["bear", "owl"], 1, model)
     assert set(table.wording) == {"omit-picture", "affirm-and", "negate-no"}
-    found = patching.run(pipe, model, table, 2, 4.0)
+    found = calibrate(patching.draw(pipe, model, table, 2, 4.0))
     per_part = 2 * (6 + 6 + 5)
     assert len(found) == 6 + per_part + 4
     assert found.groupby("part").size()["concept"] == 4

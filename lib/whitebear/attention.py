@@ -22,7 +22,7 @@ DROP = 0.10  # declared before any result: a relative fall of the mass by less i
 
 def nouns(table: pd.DataFrame) -> list[str]:
     """The word that stands for the concept in each prompt of a grid. UserError where none does."""
-    if silent := [row.wording for row in table.itertuples() if not row.spans]:
+    if silent := [row.wording for row in table.itertuples() if not len(row.spans)]:
         raise UserError(f"wording {silent[0]} does not name the concept; leave out its condition")
     return [row.prompt[slice(*row.spans[0])] for row in table.itertuples()]
 

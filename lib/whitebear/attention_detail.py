@@ -10,6 +10,7 @@ from whitebear import stats
 from whitebear.attention import nouns
 from whitebear.generate import generate
 from whitebear.hooks import capture_attention
+from whitebear.scoring import clip_source, find_asked, load_clip
 
 DENOMINATORS = {
     "all tokens": (),
@@ -32,6 +33,21 @@ def watch_heads(
     ) as capture:
         images = generate(pipe, table, steps, guidance)
     return images, capture.dataset()
+
+
+def watch_and_judge(
+    pipe: DiffusionPipeline, model: str, table: pd.DataFrame, steps: int, guidance: float
+) -> tuple[pd.DataFrame, xr.Dataset]:
+    """`watch_heads`, with a judgement in the place of each picture: `judged` and the dataset."""
+    images, data = watch_heads(pipe, table, steps, guidance)
+    return judged(model, table, images), data
+
+
+def judged(model: str, table: pd.DataFrame, images: np.ndarray) -> pd.DataFrame:
+    """The rows of a grid with p_asked, present (is the concept in the picture?) and logit, by the
+    judge of `model`; images: theirs."""
+    seen = find_asked(model, images, list(table.concept), load_clip(clip_source(model)))
+    return table.assign(**{name: seen[name].to_numpy() for name in seen})
 
 
 def aucs(data: xr.Dataset) -> xr.DataArray:

@@ -22,7 +22,6 @@ from whitebear.pocket.captions import caption, deniable, load_train_wordings
 from whitebear.pocket.dataset import scene_rng
 from whitebear.pocket.world import load_world
 from whitebear.prompts import prompt_grid
-from whitebear.scoring import clip_source, find_asked, load_clip
 from whitebear.stats import Estimate
 
 SHIPPED, TAUGHT = "shipped", "taught"
@@ -47,14 +46,8 @@ def combinations(taught: str | Path, shipped: str = "pocket") -> dict:
 
 def draw(pipe: DiffusionPipeline, table: pd.DataFrame, steps: int, guidance: float,
          model: str = "pocket") -> pd.DataFrame:  # fmt: skip
-    """The rows of a grid with p_asked, present (is the concept in the picture drawn?) and logit,
-    by the judge of `model`."""
-    return _judged(model, table, generate(pipe, table, steps, guidance))
-
-
-def _judged(model: str, table: pd.DataFrame, images: np.ndarray) -> pd.DataFrame:
-    seen = find_asked(model, images, list(table.concept), load_clip(clip_source(model)))
-    return table.assign(**{name: seen[name].to_numpy() for name in seen})
+    """The rows of a grid, drawn and judged (see `attention_detail.judged`)."""
+    return attention_detail.judged(model, table, generate(pipe, table, steps, guidance))
 
 
 # --- the captions themselves ---------------------------------------------------------------------
@@ -123,12 +116,6 @@ def what_captions_say(scenes: int, r: float, seed: int = 0) -> pd.DataFrame:
 # --- attention -----------------------------------------------------------------------------------
 
 
-def watched(pipe: DiffusionPipeline, table: pd.DataFrame, steps: int, guidance: float):
-    """The rows of a grid with `present`, and the attention to the concept's word meanwhile."""
-    images, data = attention_detail.watch_heads(pipe, table, steps, guidance)
-    return _judged("pocket", table, images), data
-
-
 def obeyed(table: pd.DataFrame, least: float) -> list[str]:
     """The wordings that suppress the concept by at least `least` against their controls."""
     pairs = stats.add_twin(table)
@@ -159,8 +146,8 @@ def exchanged(
 
     Attention to the concept's word is multiplied (Prompt-to-Prompt, see `steer_attention`) by the
     ratio of the means of a wording and its control: each then has on average what the other has.
-    table, data: of `watched`. One row a picture: concept, words ("instruction" or "control"),
-    attention ("its own" or "the other's"), auc, present.
+    table, data: of `attention_detail.watch_and_judge`. One row a picture: concept, words
+    ("instruction" or "control"), attention ("its own" or "the other's"), auc, present.
     """
     table = table.assign(auc=attention_detail.aucs(data).mean(("layer", "head")).values)
     pairs = stats.add_twin(table, "auc")

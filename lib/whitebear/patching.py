@@ -11,7 +11,6 @@ import pandas as pd
 from diffusers import DiffusionPipeline
 
 from whitebear import stats
-from whitebear.calibration import calibrate
 from whitebear.errors import UserError
 from whitebear.generate import generate
 from whitebear.hooks import patch_text, steer_attention
@@ -62,14 +61,15 @@ def steps_of(part: str, steps: int) -> str | list[int]:
     return list(range(half, steps)) if part.endswith("second half") else "all"
 
 
-def run(
+def draw(
     pipe: DiffusionPipeline, model: str, table: pd.DataFrame, steps: int, guidance: float
 ) -> pd.DataFrame:
     """Every picture of the chapter: plain ones (part ""), swapped ones, and ones without the word.
 
-    table: of `grid`. Returns its columns with source, part, p_asked, present and threshold (see
-    `calibration.calibrate`, which learns from the plain pictures). The part "no attention" draws a
-    prompt with the concept's tokens taken out of every softmax. Raises `UserError` for one step.
+    table: of `grid`. Returns its columns with source, part, p_asked, present and logit, for
+    `calibration.calibrate`, which learns from the plain pictures of all concepts. The part "no
+    attention" draws a prompt with the concept's tokens taken out of every softmax. Raises
+    `UserError` for one step.
     """
     if steps == 1:
         raise UserError("steps is 1, which has no halves to swap states in; give at least 2")
@@ -95,7 +95,7 @@ def run(
             keep(rows, images, swap.source, part)
     for wording in ("affirm-and", "negate-no"):
         keep(plain[wording], _blind(pipe, plain[wording], steps, guidance), "", "no attention")
-    return calibrate(pd.concat(found, ignore_index=True))
+    return pd.concat(found, ignore_index=True)
 
 
 def _noun(rows: pd.DataFrame, i: int) -> str:

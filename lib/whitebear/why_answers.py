@@ -134,13 +134,14 @@ def answer(results: dict[str, Result]) -> str:
     none, encoder, denoiser, both = effect.values()
     enough = [name for name, e in (("the text encoder", encoder), ("the denoiser", denoiser))
               if e.value <= -why.OBEYS]  # fmt: skip
-    parts = {0: "neither part alone will do", 1: f"{''.join(enough)} alone will do",
-             2: "either part alone will do"}[len(enough)]  # fmt: skip
+    parts = {0: "either part alone is not enough", 1: f"{''.join(enough)} alone is enough",
+             2: "either part alone is enough"}[len(enough)]  # fmt: skip
     obeys = "obeys" if told.value >= why.OBEYS else "does not obey"
     return (
-        f"Told “without”, a model whose captions negate in 20 % of cases draws the object"
-        f" {points(both)} as against the same words with “with”, one whose captions never negate"
-        f" {points(none)}; {parts} (text encoder {points(encoder)}, denoiser {points(denoiser)})."
+        "Where 20 % of the training captions negated, “without” changes how often the object is"
+        f" drawn by {points(both)}, where none did by {points(none)}, each against the same words"
+        f" with “with”; to teach {parts} (text encoder {points(encoder)}, denoiser"
+        f" {points(denoiser)})."
         f" But the model that learned both {obeys} an instruction to forget what it is then asked"
         f" to draw: {told.percent()} of it is suppressed, in the very words of training."
     )
