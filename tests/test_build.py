@@ -346,14 +346,25 @@ def test_make_full_runs_nothing_again_because_of_its_own_results(toy, monkeypatc
     with monkeypatch.context() as patched:
         patched.setattr(execute, "execute", None)
         assert publish.publish(toy).read_text() == first
-    (toy / "data/a.csv").write_text("a\n2\n")
-    with pytest.raises(TypeError), monkeypatch.context() as patched:
-        patched.setattr(execute, "execute", None)
+    (toy / "data/results/why").mkdir()
+    for changed in ("data/results/why/cell.json", "data/a.csv"):
+        (toy / changed).write_text("a\n2\n")
+        with pytest.raises(TypeError), monkeypatch.context() as patched:
+            patched.setattr(execute, "execute", None)
+            publish.publish(toy)
         publish.publish(toy)
 
 
+def test_one_chapter_can_be_published_and_no_other_name(toy):
+    nbformat.write(toy_notebook(SAVE, CLAIMED), toy / "notebooks/01_toy.ipynb")
+    (toy / "data/results").mkdir()
+    assert "01_toy" in json.loads(publish.publish(toy, ["01_toy"]).read_text())
+    with pytest.raises(UserError, match="there is no chapter '01_toys'; did you mean 01_toy"):
+        publish.publish(toy, ["01_toys"])
+
+
 def test_an_interrupted_command_says_in_one_line_that_it_can_go_on(monkeypatch, capsys):
-    def interrupted(*_):
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(sys, "argv", ["build"])

@@ -178,11 +178,12 @@ def _shown(path: Path) -> str:
 def inputs_digest(root: Path = ROOT, results: bool = True) -> str:
     """One digest of what every notebook depends on: the library, the data and the lock file.
 
-    results: whether the published tables count; what produces them cannot depend on them.
+    results: whether the published tables of chapters count, the files of data/results; what
+    produces them cannot depend on them. Its folders hold results that chapters read.
     """
     digest = hashlib.sha256()
     for path in _inputs(root):
-        if not results and path.is_relative_to(root / "data" / "results"):
+        if not results and path.parent == root / "data" / "results":
             continue
         digest.update(f"{path.relative_to(root).as_posix()}\0".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())

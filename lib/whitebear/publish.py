@@ -1,40 +1,48 @@
 """`make full`: run every chapter at its published size, and keep its numbers in data/results.
 
-    python -m whitebear.publish
+    python -m whitebear.publish                     # all chapters
+    python -m whitebear.publish 04_every_wording    # some of them
 
 Chapters are executed with the profile `full`, or reused; each is published as soon as it is done.
 A run that was stopped goes on with the chapter, and in a grid with the batch, that it had reached.
 """
 
+import argparse
 import datetime
 import json
 import os
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from whitebear.build import plan
-from whitebear.errors import exit_on_user_error
+from whitebear.errors import UserError, exit_on_user_error
 from whitebear.execute import execute_or_reuse, inputs_digest, numbers_of
 from whitebear.folders import write_text
 from whitebear.models import fingerprint, locate
 from whitebear.numbers import CLAIMS
 from whitebear.paths import ROOT
+from whitebear.prompts import nearest
 from whitebear.published import read_published
 from whitebear.run import VERSIONS, write_parquet
 
 PROFILE = "full"
 
 
-def publish(root: Path = ROOT) -> Path:
-    """Execute or reuse every chapter of the profile; returns data/results/published.json.
+def publish(root: Path = ROOT, chapters: Sequence[str] = ()) -> Path:
+    """Execute or reuse chapters of the profile (default: all); returns data/results/published.json.
 
     Beside that record, one parquet a chapter holds the score of every picture; where the numbers
     come from is in its metadata (`pandas.read_parquet(path).attrs`).
     """
     results = root / "data" / "results"
     inputs, steps = inputs_digest(root, results=False), plan(root, PROFILE)
+    names = [source.stem for source, _ in steps]
+    if unknown := [name for name in chapters if name not in names]:
+        raise UserError(f"there is no chapter {unknown[0]!r}; {nearest(unknown[0], names)}")
+    steps = [step for step in steps if not chapters or step[0].stem in chapters]
     for number, (source, parameters) in enumerate(steps, 1):
         print(f"[{number}/{len(steps)}] {source.stem} ...", flush=True)
         executed = root / "_build" / PROFILE / source.name
@@ -83,9 +91,11 @@ def _keep(results: Path, output: Path, chapter: str, saved: dict, origin: dict) 
 
 
 @exit_on_user_error
-def main() -> None:
-    """`python -m whitebear.publish`."""
-    print(f"published: {publish()}")
+def main(arguments: list[str] | None = None) -> None:
+    """`python -m whitebear.publish [CHAPTER ...]`."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("chapters", nargs="*", help="names of notebooks (default: all)")
+    print(f"published: {publish(chapters=parser.parse_args(arguments).chapters)}")
 
 
 if __name__ == "__main__":
