@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
@@ -22,7 +23,18 @@ from whitebear.figures import (
     signed_percent,
 )
 
-LEFT = {False: "named once", True: "named again after it was denied"}
+TITLES = {False: "named once", True: "named again after it was denied"}
+
+
+def marks(axes: Axes, table: pd.DataFrame, **label) -> None:
+    """A row an index entry, a colour and marker a column, each an `Estimate` with its interval."""
+    for i, (name, column) in enumerate(table.items()):
+        look = {"color": PALETTE[i], "marker": MARKERS[i], "markersize": 4}
+        for y, e in enumerate(column):
+            known = {"label": name} if y == 0 else {}
+            dot(axes, y + 0.3 * (i - 0.5), e.value, e.low, e.high, **look, **known)
+    axes.set_yticks(range(len(table)), list(table.index), **label)
+    axes.set_ylim(len(table) - 0.5, -0.5)
 
 
 def captions(rates: pd.DataFrame, texts: dict[str, str]) -> Figure:
@@ -38,14 +50,8 @@ def captions(rates: pd.DataFrame, texts: dict[str, str]) -> Figure:
             len(parts), 1, figsize=(6.4, 0.2 * sum(heights) + 0.6), sharex=True, squeeze=False,
             height_ratios=heights,
         )  # fmt: skip
-        for axes, part, title in zip(panels[:, 0], parts, LEFT.values(), strict=False):
-            for y, (_, row) in enumerate(part.iterrows()):
-                for i, (name, e) in enumerate(row.items()):
-                    look = {"color": PALETTE[i], "marker": MARKERS[i], "markersize": 4}
-                    label = {"label": name} if y == 0 else {}
-                    dot(axes, y + 0.3 * (i - 0.5), e.value, e.low, e.high, **look, **label)
-            axes.set_yticks(range(len(part)), [texts[name] for name in part.index], fontsize=7)
-            axes.set_ylim(len(part) - 0.4, -0.6)
+        for axes, part, title in zip(panels[:, 0], parts, TITLES.values(), strict=False):
+            marks(axes, part.rename(index=texts), fontsize=7)
             axes.set_title(title, loc="left")
             share_axis(axes, "pictures with what the caption denies, %" if axes is panels[-1, 0]
                        else "")  # fmt: skip
@@ -80,15 +86,11 @@ def probes(found: dict[str, pd.DataFrame]) -> Figure:
     on new concepts and new wordings. found: model -> table of `encoder.probe`."""
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(5.6, 0.5 + 0.34 * len(PLACES)))
-        for i, (name, table) in enumerate(found.items()):
-            for y, place in enumerate(PLACES):
-                e = mechanism.accuracy(table, place)
-                look = {"color": PALETTE[i], "marker": MARKERS[i]}
-                label = {"label": name} if y == 0 else {}
-                dot(axes, y + 0.3 * (i - 0.5), e.value, e.low, e.high, **look, **label)
+        marks(axes, pd.DataFrame(
+            {name: {PLACE_NAMES[place]: mechanism.accuracy(table, place) for place in PLACES}
+             for name, table in found.items()}
+        ))  # fmt: skip
         axes.axvline(0.5, color=MUTED, linewidth=0.8, linestyle="--")
-        axes.set_yticks(range(len(PLACES)), [PLACE_NAMES[place] for place in PLACES])
-        axes.set_ylim(len(PLACES) - 0.5, -0.5)
         axes.set_xlim(0.3, 1.02)
         axes.set_xticks([0.5, 0.75, 1.0], ["50", "75", "100"])
         axes.grid(axis="x", color=FAINT, linewidth=0.6)
@@ -103,13 +105,8 @@ def encoders(table: pd.DataFrame) -> Figure:
     table: of `other_encoder.changes`."""
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(6.0, 0.6 + 0.34 * len(table)))
-        for i, name in enumerate(("own", "other")):
-            for y, e in enumerate(table[name]):
-                look = {"color": PALETTE[i], "marker": MARKERS[i]}
-                label = {"label": f"{name} encoder"} if y == 0 else {}
-                dot(axes, y + 0.3 * (i - 0.5), e.value, e.low, e.high, **look, **label)
-        axes.set_yticks(range(len(table)), [name_of(name) for name in table.index])
-        axes.set_ylim(len(table) - 0.5, -0.5)
+        both = {name: f"{name} encoder" for name in ("own", "other")}
+        marks(axes, table[list(both)].rename(columns=both, index=name_of))
         share_axis(axes, "pictures with the concept, %")
         axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return closed(figure)
