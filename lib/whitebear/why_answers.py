@@ -164,8 +164,9 @@ def looks_away(fall: Estimate) -> Claim:
 
     fall: relative change of attention under wordings that suppress the concept. Declared for models
     that obey instructions; judged, where none does, by the wordings that the taught model obeys.
+    The interval has to lie on one side of a half.
     """
-    verdict = OPEN if np.isnan(fall.value) else HOLDS if fall.value > -0.5 else REFUTED
+    verdict = HOLDS if fall.low > -0.5 else REFUTED if fall.high < -0.5 else OPEN
     about = fall.percent(), "the same words without it", verdict, "fig-taught-attention"
     return _claim("What is obeyed needs no fall of attention by half", fall, *about)
 
