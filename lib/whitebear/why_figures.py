@@ -57,13 +57,15 @@ def design(results: dict[str, Result]) -> Figure:
 
 
 def dose(results: dict[str, Result]) -> Figure:
-    """Suppression of taught objects against the rate at which both parts saw negated captions."""
+    """Suppression of denied objects against the rate at which both parts saw negated captions: by
+    instructions to forget, and by a plain negation."""
     rates = sorted({e for e, d in (result.rates for result in results.values()) if e == d})
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(6.0, 3.2))
-        for i, (name, pick) in enumerate(GROUPS.items()):
+        groups = {f"to forget, {name}": pick for name, pick in GROUPS.items()}
+        for i, (name, pick) in enumerate((groups | {"a plain “without”": PLAIN}).items()):
             found = [why.suppression(why.runs_of(results, r, r), pick) for r in rates]
-            at = [x + 0.09 * (i - 1) for x in range(len(rates))]
+            at = [x + 0.07 * (i - 1.5) for x in range(len(rates))]
             axes.vlines(at, [e.low for e in found], [e.high for e in found], color=PALETTE[i])
             axes.plot(at, [e.value for e in found], color=PALETTE[i], marker=MARKERS[i], label=name)
         labels = [percent(r) + (f"\n{NATURAL[r]}" if r in NATURAL else "") for r in rates]
