@@ -43,7 +43,8 @@ def design(results: dict[str, Result]) -> Figure:
         figure, axes = plt.subplots(figsize=(4.6, 3.4))
         for cell in dict.fromkeys(result.rates for result in results.values()):
             x, y = (place[rate] for rate in cell)
-            seeds = len(why.runs_of(results, *cell))
+            if not (seeds := len(why.runs_of(results, *cell))):
+                continue
             axes.plot(x, y, "s", color=PALETTE[0], markersize=30, alpha=0.25 + 0.25 * seeds)
             axes.annotate(f"{seeds}", (x, y), ha="center", va="center", weight="bold")
         labels = [percent(rate) for rate in rates]
@@ -110,7 +111,7 @@ def cells(
                     axes.plot(measure([run]).value, y + 0.25, "|", color=INK)
             axes.axvline(line, color=MUTED, linewidth=0.8, linestyle="--")
             axes.set_title(title)
-            axes.set_xlim(*((-0.15, 1.04) if line > 0 else (-1.04, 0.15)))
+            axes.set_xlim(*((-0.25, 1.04) if line > 0 else (-1.04, 0.15)))
             axes.set_xticks([0, 0.5, 1] if line > 0 else [-1, -0.5, 0])
             axes.xaxis.set_major_formatter(FuncFormatter(plain_percent))
             axes.set_xlabel(label)
@@ -136,7 +137,7 @@ def generalises(runs: list[Result]) -> Figure:
                 dot(axes, y, e.value, e.low, e.high, **look)
             axes.axvline(why.OBEYS, color=MUTED, linewidth=0.8, linestyle="--")
             axes.set_title(title)
-            share_axis(axes, "suppression, %", low=-0.15)
+            share_axis(axes, "suppression, %", low=-0.25)
         objects, words = {True: "denied", False: "never denied"}, {True: "new", False: "trained"}
         names = [f"{objects[taught]}, {words[heldout]} words" for taught, heldout in rows]
         panels[0].set_yticks(range(len(rows)), names)
@@ -188,7 +189,7 @@ def _with_most_examples(results: dict[str, Result], part: str) -> list[Result]:
 def suppression_axis(axes: Axes) -> None:
     """A vertical axis of suppression, with the line from which a model obeys."""
     axes.axhline(why.OBEYS, color=MUTED, linewidth=0.8, linestyle="--")
-    axes.set_ylim(-0.15, 1.04)
+    axes.set_ylim(-0.25, 1.04)
     axes.set_yticks([0, 0.5, 1], ["0", "50", "100"])
     axes.set_ylabel("suppression, %")
     axes.grid(axis="y", color=FAINT, linewidth=0.6)
