@@ -9,7 +9,7 @@ from whitebear.answers import points
 from whitebear.claims import Claim
 from whitebear.inner_answers import READABLE
 from whitebear.stats import Estimate
-from whitebear.why import Result, instructions
+from whitebear.why import Pick, Result, instructions
 
 HOLDS, REFUTED, OPEN = "holds", "refuted", "open"
 TAUGHT = 0.2  # the rate of the cells that were taught
@@ -81,9 +81,12 @@ def rule(results: dict[str, Result]) -> Claim:
                   "objects that captions did deny", verdict, "fig-generalises")  # fmt: skip
 
 
-def repair(repairs: dict[str, Result], asked: float) -> Claim:
-    """6: a short training of one part alone restores obedience at a small cost."""
-    found = {name: why.suppression([result], TRAINED) for name, result in repairs.items()}
+def repair(
+    repairs: dict[str, Result], asked: float, pick: Pick = TRAINED, what: str = "instructions"
+) -> Claim:
+    """6: a short training of one part alone restores obedience (to what `pick` takes) at a small
+    cost. Declared for instructions; for a plain negation it was decided later."""
+    found = {name: why.suppression([result], pick) for name, result in repairs.items()}
     kept = asked - why.KEPT
     good = [
         name
@@ -91,7 +94,8 @@ def repair(repairs: dict[str, Result], asked: float) -> Claim:
         if e.value >= why.OBEYS and why.quality(repairs[name]) >= kept
     ]
     if good:
-        least = min(good, key=lambda name: repairs[name].record["cell"]["steps"])
+        size = lambda name: [repairs[name].record["cell"][k] for k in ("steps", "examples")]  # noqa: E731
+        least = min(good, key=size)
         text = f"`{least}`: {found[least].percent()}, asked objects in " + (
             f"{100 * why.quality(repairs[least]):.0f} % of pictures"
         )
@@ -102,8 +106,8 @@ def repair(repairs: dict[str, Result], asked: float) -> Claim:
         text = f"at best `{least}`: {best.percent()}"
     else:
         best, verdict, text = Estimate(np.nan, np.nan, np.nan, 0, 0), OPEN, "not run"
-    return _claim("A short training of one part restores obedience", best, text,
-                  "the shipped model", verdict, "fig-repair")  # fmt: skip
+    name = f"A short training of one part restores obedience to {what}"
+    return _claim(name, best, text, "the shipped model", verdict, "fig-repair")
 
 
 def plain(results: dict[str, Result]) -> list[Claim]:
