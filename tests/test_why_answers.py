@@ -91,7 +91,12 @@ def test_tables_have_a_row_a_model_and_the_declaration_has_no_headings():
     table = why_tables.cells(results)
     assert len(table) == len(results) and set(table.minutes) == {3}
     assert table["asked for, drawn"].iloc[0] == "95 %"
-    assert len(why_tables.rates(results, ["affirm"])) == 5  # pairs of rates
+    rates = why_tables.rates(results, ["affirm", "forget_then_request"])
+    assert list(rates.columns)[1] == ("0 %", "20 %") and rates.shape == (2, 5)
+    assert rates.loc["forget it, then draw it", ("20 %", "20 %")].startswith("10 %")
+    words = why_tables.wordings(results, "forget_then_request")
+    assert words.loc["Forget the {c}. Now draw a picture of a {c}.", ("0 %", "20 %")][:4] == "20 %"
+    assert sum(words.index.str.endswith("(held out)")) == 2
     made = {"kv-50": repaired("kv", 50, 0.5)}
     row = why_tables.repairs(made).loc["kv-50"]
     assert (row.trained, row["steps"]) == ("keys and values of cross-attention", 50)

@@ -11,7 +11,8 @@ from whitebear.answers import points
 from whitebear.claims import Claim
 from whitebear.figures import name_of
 from whitebear.paths import DATA
-from whitebear.why import Result
+from whitebear.prompts import load_wordings
+from whitebear.why import Pick, Result, instructions
 from whitebear.why_figures import GROUPS, PARTS, PLAIN, percent
 
 DECLARED = DATA / "why" / "declared.md"
@@ -39,18 +40,32 @@ def cells(results: dict[str, Result]) -> pd.DataFrame:
 
 
 def rates(results: dict[str, Result], conditions: Sequence[str]) -> pd.DataFrame:
-    """How often a denied object is drawn, in trained wordings with one object: a row a pair of
-    rates, over its training seeds, a column a condition."""
-    taught, rows = why.taught_objects(), {}
-    for cell in dict.fromkeys(result.rates for result in results.values()):
+    """How often a denied object is drawn, in trained wordings with one object: a row a condition, a
+    column a pair of rates, over its training seeds."""
+    picks = {name_of(c): instructions(c, heldout=False, taught=True) for c in conditions}
+    return _by_cell(results, picks)
+
+
+def wordings(results: dict[str, Result], condition: str) -> pd.DataFrame:
+    """The same, a row a wording of one condition, of training or held out."""
+    known = load_wordings()
+    known = known[(known.condition == condition) & (known.kind == "object") & ~known.pair]
+    picks = {
+        f"{row.text}{' (held out)' if row.heldout else ''}":
+            instructions(condition, taught=True, wording=row.id)
+        for row in known.itertuples()
+    }  # fmt: skip
+    return _by_cell(results, picks)
+
+
+def _by_cell(results: dict[str, Result], picks: dict[str, Pick]) -> pd.DataFrame:
+    found = {}
+    for cell in sorted({result.rates for result in results.values()}):
         if runs := why.runs_of(results, *cell):
             every = pd.concat([run.scores for run in runs])
-            every = every[every.concept.isin(taught) & ~every.pair.astype(bool)]
-            every = every[~every.heldout.astype(bool)]
-            name = f"encoder {percent(cell[0])}, denoiser {percent(cell[1])}"
-            rows[name] = {name_of(c): stats.rate(every[every.condition == c]).percent()
-                          for c in conditions}  # fmt: skip
-    return pd.DataFrame.from_dict(rows, orient="index")
+            column = tuple(percent(rate) for rate in cell)
+            found[column] = {n: stats.rate(pick(every)).percent() for n, pick in picks.items()}
+    return pd.DataFrame(found).rename_axis(columns=["encoder", "denoiser"])
 
 
 def factorial(results: dict[str, Result], r: float = 0.2) -> pd.DataFrame:
