@@ -62,14 +62,15 @@ def predictions(own: pd.DataFrame, other: pd.DataFrame) -> list[Claim]:
 def answer(changes: pd.DataFrame, claims: list[Claim], own: Estimate, other: Estimate) -> str:
     """What the other encoder changes: for instructions against their controls, for plain requests,
     and for a probe. changes, claims: of the functions above; own, other: `best_accuracy`."""
-    told = [f"“{name_of(name)}” changes {claim.estimate} more against its control"
+    told = [f"“{name_of(name)}” by {claim.estimate}"
             for name, claim in zip(PREDICTED, claims, strict=True)]  # fmt: skip
     affirm = changes.change["affirm"]
     return (
-        f"With the other text encoder, and the denoiser as it is, {', and '.join(told)}; plain"
-        f" requests change by {points(affirm)} (n = {affirm.n} pairs). A probe reads “to be absent”"
-        f" off its states in {other.percent()} of prompts, off those of the pipeline's own encoder"
-        f" in {own.percent()}; chance is 50 %."
+        "With the other text encoder, and the denoiser as it is, what an instruction changes"
+        f" against its control moves under {', and under '.join(told)} (below 0: it is obeyed more"
+        f" often); the rate of plain requests changes by {points(affirm)} (n = {affirm.n} pairs)."
+        f" A probe reads “to be absent” off its states in {other.percent()} of prompts, off those"
+        f" of the pipeline's own encoder in {own.percent()}; chance is 50 %."
     )
 
 
