@@ -5,8 +5,6 @@ folder whose name carries a digest of everything that decides it: model, samplin
 and the code of this library. A folder that exists is therefore whole and right.
 """
 
-import hashlib
-import json
 import os
 import re
 import shutil
@@ -21,7 +19,7 @@ from tqdm import tqdm
 
 from whitebear.folders import check_writable
 from whitebear.models import fingerprint, locate
-from whitebear.run import VERSIONS
+from whitebear.run import VERSIONS, _digest
 
 Part = np.ndarray | pd.DataFrame | xr.Dataset
 LIBRARY = Path(__file__).parent
@@ -33,14 +31,13 @@ class Kept:
 
     def __init__(self, folder: Path, model: str, steps: int, guidance: float):
         self.folder = check_writable(Path(folder) / "kept")
-        self.about = [model, steps, float(guidance), VERSIONS]
-        self.model = model
+        self.about = model, steps, float(guidance), VERSIONS
 
     @cached_property
-    def state(self) -> list:
-        """What decides results beside the rows."""
+    def state(self) -> str:
+        """Digest of what decides results beside the rows."""
         code = [path.read_text(encoding="utf-8") for path in sorted(LIBRARY.rglob("*.py"))]
-        return [*self.about, fingerprint(locate(self.model)), code]
+        return _digest(*self.about, fingerprint(locate(self.about[0])), code)
 
     def by_concept(
         self, name: str, table: pd.DataFrame, measure: Callable[[pd.DataFrame], Part | tuple]
@@ -63,9 +60,8 @@ class Kept:
         return joined if len(joined) > 1 else joined[0]
 
     def _folder(self, name: str, concept: str, rows: pd.DataFrame) -> Path:
-        said = json.dumps([name, self.state, rows.to_dict("list")], default=str)
         plain = re.sub(r"[^a-z0-9]+", "-", f"{name}-{concept}".lower())
-        return self.folder / f"{plain}-{hashlib.sha256(said.encode()).hexdigest()[:16]}"
+        return self.folder / f"{plain}-{_digest(name, self.state, rows.to_dict('list'))}"
 
 
 def _write(folder: Path, parts: tuple[Part, ...]) -> None:

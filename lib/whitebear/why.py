@@ -105,6 +105,12 @@ def instructions(
     return pick
 
 
+# About objects that captions denied: what the hypotheses are judged by, and a plain "without".
+TRAINED = instructions(heldout=False, taught=True)
+HELD_OUT = instructions(heldout=True, taught=True)
+PLAIN = instructions("negate", heldout=False, taught=True)
+
+
 def contrast(*terms: tuple[float, list[Result], Pick], level: float = stats.LEVEL) -> Estimate:
     """Sum of weight x suppression over terms (weight, models, rows).
 

@@ -9,14 +9,11 @@ from whitebear.answers import points
 from whitebear.claims import Claim
 from whitebear.inner_answers import READABLE
 from whitebear.stats import Estimate
-from whitebear.why import Pick, Result, instructions
+from whitebear.why import HELD_OUT, PLAIN, TRAINED, Pick, Result, instructions
 
 HOLDS, REFUTED, OPEN = "holds", "refuted", "open"
 TAUGHT = 0.2  # the rate of the cells that were taught
 NATURAL = 0.0058
-TRAINED = instructions(heldout=False, taught=True)
-HELD_OUT = instructions(heldout=True, taught=True)
-PLAIN = instructions("negate", heldout=False, taught=True)
 NEVER_DENIED = instructions(heldout=False, taught=False)
 
 

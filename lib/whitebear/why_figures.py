@@ -22,15 +22,14 @@ from whitebear.figures import (
     share_axis,
 )
 from whitebear.stats import Estimate
-from whitebear.why import Pick, Result, instructions
+from whitebear.why import HELD_OUT, PLAIN, TRAINED, Pick, Result, instructions
 
 Measure = Callable[[list[Result]], Estimate]
 GROUPS: dict[str, Pick] = {
-    "trained wordings": instructions(heldout=False, taught=True),
-    "held-out wordings": instructions(heldout=True, taught=True),
+    "trained wordings": TRAINED,
+    "held-out wordings": HELD_OUT,
     "the paper's wording": instructions(wording=why.PAPER, taught=True),
 }
-PLAIN = instructions("negate", heldout=False, taught=True)
 NATURAL = {0.0058: "LAION-400M", 0.0253: "CC12M"}  # where captions of the web negate as often
 PARTS = {"kv": "keys and values of cross-attention", "text": "text encoder"}
 
@@ -77,9 +76,9 @@ def dose(results: dict[str, Result]) -> Figure:
     return closed(figure)
 
 
-def suppressions(**groups: Pick) -> dict[str, Measure]:
-    """Suppression in groups of prompts (default: the declared ones), as measures for `cells`."""
-    return {n: partial(why.suppression, pick=pick) for n, pick in (groups or GROUPS).items()}
+def suppressions() -> dict[str, Measure]:
+    """Suppression in the declared groups of prompts, as measures for `cells`."""
+    return {name: partial(why.suppression, pick=pick) for name, pick in GROUPS.items()}
 
 
 def effects(*conditions: str) -> dict[str, Measure]:
@@ -154,7 +153,7 @@ def repairs(results: dict[str, Result]) -> Figure:
             look = {"color": PALETTE[i], "marker": MARKERS[i], "label": name}
             mine = _with_most_examples(results, part)
             steps = [result.record["cell"]["steps"] for result in mine]
-            for axes, pick in zip(panels, (GROUPS["trained wordings"], PLAIN), strict=False):
+            for axes, pick in zip(panels, (TRAINED, PLAIN), strict=False):
                 found = [why.suppression([result], pick) for result in mine]
                 axes.vlines(
                     steps, [e.low for e in found], [e.high for e in found], color=PALETTE[i]

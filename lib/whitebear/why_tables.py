@@ -12,8 +12,8 @@ from whitebear.claims import Claim
 from whitebear.figures import name_of
 from whitebear.paths import DATA
 from whitebear.prompts import load_wordings
-from whitebear.why import Pick, Result, instructions
-from whitebear.why_figures import GROUPS, PARTS, PLAIN, percent
+from whitebear.why import PLAIN, TRAINED, Pick, Result, instructions
+from whitebear.why_figures import PARTS, percent
 
 DECLARED = DATA / "why" / "declared.md"
 
@@ -70,7 +70,7 @@ def _by_cell(results: dict[str, Result], picks: dict[str, Pick]) -> pd.DataFrame
 
 def factorial(results: dict[str, Result], r: float = 0.2) -> pd.DataFrame:
     """Effects on suppression of teaching the encoder, the denoiser, and both beyond their sum."""
-    groups = {"plain negation": PLAIN, "instructions to forget": GROUPS["trained wordings"]}
+    groups = {"plain negation": PLAIN, "instructions to forget": TRAINED}
     found = {name: why.factorial(results, pick, r) for name, pick in groups.items()}
     return pd.DataFrame(found).T.map(points)
 
@@ -83,7 +83,7 @@ def repairs(results: dict[str, Result]) -> pd.DataFrame:
         rows[name] = {
             "trained": PARTS[cell["part"]], "steps": cell["steps"], "scenes": cell["examples"],
             "instructions suppressed":
-                why.suppression([result], GROUPS["trained wordings"]).percent(),
+                why.suppression([result], TRAINED).percent(),
             "plain negation suppressed":
                 why.suppression([result], PLAIN).percent(),
             "asked for, drawn": f"{100 * why.quality(result):.0f} %",
