@@ -92,6 +92,7 @@ def small(base, tmp_path, monkeypatch):
     """Publishing at toy size, into folders of the test."""
     monkeypatch.setattr(teach, "MODELS", base)
     monkeypatch.setattr(teach, "OUT", tmp_path / "out")
+    monkeypatch.setattr(teach, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(teach, "cache_folder", lambda: tmp_path / "cache")
     monkeypatch.setattr(teach, "CONDITIONS", ("affirm", "omit"))
     score = teach.score
@@ -101,17 +102,21 @@ def small(base, tmp_path, monkeypatch):
 def test_a_cell_is_trained_scored_and_kept_with_its_origin(base, tmp_path, small):
     cell = teach.Cell("toy", 0.0, 0.5, 1, 1)
     make = lambda cell, run, out: teach.teach(cell, run, out, base, TOY)  # noqa: E731
-    publish = lambda: teach.publish(cell, cell.recipe(TOY), make, 1, tmp_path / "results")  # noqa: E731
+    publish = lambda place="why": teach.publish(cell, cell.recipe(TOY), make, 1, place)  # noqa: E731
     record = publish()
     origin = json.loads(record.read_text())
     assert origin["cell"]["denoiser_r"] == 0.5 and origin["model"] != origin["base"]
     assert {p.name for p in record.parent.iterdir()} == {
         "toy.json", "toy.parquet", "toy-clip.csv", "toy-denoiser.csv"
     }  # fmt: skip
-    told = json.loads((tmp_path / "out/toy/pocket/training.json").read_text())["continued"]
+    told = json.loads((tmp_path / "out/why/toy/pocket/training.json").read_text())["continued"]
     assert [(t["stage"], t["r"]) for t in told] == [("clip", 0.0), ("denoiser", 0.5)]
     shutil.rmtree(tmp_path / "out")  # nothing is trained or scored again
     assert publish() == record and not (tmp_path / "out").exists()
+    again = publish(teach.AGAIN)  # trained anew: no checkpoint of the first time is there to use
+    assert again == record.parent / "again" / "toy.json"
+    assert (tmp_path / "out/why/again/toy/pocket").is_dir()
+    assert json.loads(again.read_text())["model"] == origin["model"]
 
 
 def test_cells_of_one_encoder_rate_share_one_encoder(base, tmp_path):

@@ -107,6 +107,17 @@ def test_tables_have_a_row_a_model_and_the_declaration_has_no_headings():
     assert "**Hypotheses, and what would refute them**" in text and "\n#" not in "\n" + text
 
 
+def test_a_cell_that_was_trained_again_is_held_against_its_published_interval():
+    published = {"a": result(0.2, 0.0, trained=0.5, heldout=0.1)}
+    same = why_tables.again(published, {"a": result(0.2, 0.0, trained=0.5, heldout=0.1)})
+    other = why_tables.again(published, {"a": result(0.2, 0.0, trained=0.8, heldout=0.1)})
+    within = lambda table: table.loc["a"].within.to_dict()  # noqa: E731
+    assert within(same)["asked for, drawn"] and within(same)["instructions suppressed"]
+    assert not within(other)["instructions suppressed"]
+    assert within(other)["held-out instructions suppressed"]
+    assert other.loc["a", "instructions suppressed"].again == "80.0 %"
+
+
 def test_a_probe_has_to_beat_the_shipped_encoder_and_three_quarters():
     estimate = lambda value: Estimate(value, value - 0.02, value + 0.02, 100, 24)  # noqa: E731
     verdict = lambda *values: why_answers.reads(*map(estimate, values)).verdict  # noqa: E731

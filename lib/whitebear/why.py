@@ -20,6 +20,7 @@ from whitebear.paths import RESULTS
 from whitebear.pocket.world import load_world
 from whitebear.stats import Estimate
 
+FOLDER = RESULTS / "why"
 INSTRUCTIONS = ("forget_then_request", "reinforced", "role")
 PAPER = "forget-paper"
 MARGIN = 0.10  # a smaller change is none, if two one-sided tests show it
@@ -52,7 +53,7 @@ class Result:
         return stats.add_affirm(self.scores)
 
 
-def load_results(names: Sequence[str], folder: Path = RESULTS / "why") -> dict[str, Result]:
+def load_results(names: Sequence[str], folder: Path = FOLDER) -> dict[str, Result]:
     """The published cells or repairs among `names`, by id; those never run are left out.
 
     Raises `UserError` where one was made from other base weights than the rest.

@@ -12,7 +12,7 @@ from whitebear.claims import Claim
 from whitebear.figures import name_of
 from whitebear.paths import DATA
 from whitebear.prompts import load_wordings
-from whitebear.why import PLAIN, TRAINED, Pick, Result, instructions
+from whitebear.why import HELD_OUT, PLAIN, TRAINED, Pick, Result, instructions
 from whitebear.why_figures import PARTS, percent
 
 DECLARED = DATA / "why" / "declared.md"
@@ -37,6 +37,22 @@ def cells(results: dict[str, Result]) -> pd.DataFrame:
             "minutes": round(sum(result.record["seconds"].values()) / 60),
         }  # fmt: skip
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("cell")
+
+
+def again(results: dict[str, Result], repeated: dict[str, Result]) -> pd.DataFrame:
+    """One row a measure of each cell that was trained a second time: as published with its
+    interval, as found again, and whether that lies within the interval."""
+    measures = {"asked for, drawn": lambda runs: stats.rate(instructions("affirm")(runs[0].scores))}
+    picks = {"plain negation": PLAIN, "instructions": TRAINED, "held-out instructions": HELD_OUT}
+    for name, pick in picks.items():
+        measures[f"{name} suppressed"] = lambda runs, pick=pick: why.suppression(runs, pick)
+    rows = {}
+    for cell, second in repeated.items():
+        for name, measure in measures.items():
+            found, new = measure([results[cell]]), measure([second])
+            rows[cell, name] = {"published": found.percent(), "again": f"{100 * new.value:.1f} %",
+                                "within": found.low <= new.value <= found.high}  # fmt: skip
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["cell", "measure"])
 
 
 def rates(results: dict[str, Result], conditions: Sequence[str]) -> pd.DataFrame:

@@ -3,9 +3,11 @@ negate as often as the cell says.
 
     python -m whitebear.pocket.teach                  # all cells of data/why/cells.csv
     python -m whitebear.pocket.teach e20-d20-s1       # one of them
+    python -m whitebear.pocket.teach --again e20-d20-s1   # beside it a second time, from nothing
 
 Interrupt it whenever you like; the same command goes on from the last checkpoint. Weights go to
-`_build/why/<cell>`; scores of all pictures, loss logs and their origin to `data/results/why`.
+`_build/why/<cell>`; scores of all pictures, loss logs and their origin to `data/results/why`, those
+of a second time to `why/again` in both.
 """
 
 import argparse
@@ -30,7 +32,8 @@ from whitebear.run import VERSIONS, Run, run_grid, write_parquet
 from whitebear.scoring import Detector
 
 CELLS = DATA / "why" / "cells.csv"
-OUT = ROOT / "_build" / "why"
+OUT = ROOT / "_build"
+PUBLISHED, AGAIN = "why", "why/again"  # folders below OUT, RESULTS and the cache of checkpoints
 TAUGHT = replace(
     FULL,
     scenes=12_000,
@@ -123,15 +126,16 @@ def origin_of(cell, recipe: Recipe) -> dict:
     return json.loads(json.dumps(about)) | {"base": fingerprint(MODELS / "pocket")}
 
 
-def publish(cell, recipe: Recipe, make: Callable, seeds: int, results: Path = RESULTS / "why"):
+def publish(cell, recipe: Recipe, make: Callable, seeds: int, place: str = PUBLISHED) -> Path:
     """Make (`make(cell, run, out)`, seconds a stage) and score a model, unless that was done.
 
     Returns the record of where its results come from.
     """
-    record, origin, out = results / f"{cell.id}.json", origin_of(cell, recipe), OUT / cell.id
+    results, out, origin = RESULTS / place, OUT / place / cell.id, origin_of(cell, recipe)
+    record = results / f"{cell.id}.json"
     if record.is_file() and origin.items() <= json.loads(record.read_text()).items():
         return record
-    run = cache_folder() / "why" / f"{cell.id}-{origin['base']}"
+    run = cache_folder() / place / f"{cell.id}-{origin['base']}"
     began, seconds = time.strftime("%Y-%m-%d"), make(cell, run, out)
     table, quality = score(out, seeds)
     results.mkdir(parents=True, exist_ok=True)
@@ -154,13 +158,15 @@ def publish_all(arguments: list[str] | None, about: str, path: Path, kind: type,
     """
     parser = argparse.ArgumentParser(description=about.splitlines()[0])
     parser.add_argument("cells", nargs="*", help=f"ids of {path.name} (default: all)")
-    names, cells = parser.parse_args(arguments).cells, load_cells(path, kind)
+    parser.add_argument("--again", action="store_true", help="once more, beside the published one")
+    given, cells = parser.parse_args(arguments), load_cells(path, kind)
+    names, place = given.cells, AGAIN if given.again else PUBLISHED
     if unknown := [name for name in names if name not in cells]:
         raise UserError(f"there is no cell {unknown[0]}; {path.name} has {', '.join(cells)}")
     names = names or list(cells)
     for number, name in enumerate(names, 1):
         print(f"[{number}/{len(names)}] {name}", flush=True)
-        print(publish(cells[name], cells[name].recipe(), make, seeds), flush=True)
+        print(publish(cells[name], cells[name].recipe(), make, seeds, place), flush=True)
 
 
 @exit_on_user_error
