@@ -25,6 +25,10 @@ def base(tmp_path_factory):
     return folder
 
 
+def read_weights(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*.safetensors")}
+
+
 def training(cell, base, folder):
     recipe = replace(cell.recipe(TOY), scenes=80)
     return PocketTraining(recipe, cell.seed, folder, torch.device("cpu"), base, "clip")
@@ -111,12 +115,12 @@ def test_a_cell_is_trained_scored_and_kept_with_its_origin(base, tmp_path, small
     }  # fmt: skip
     told = json.loads((tmp_path / "out/why/toy/pocket/training.json").read_text())["continued"]
     assert [(t["stage"], t["r"]) for t in told] == [("clip", 0.0), ("denoiser", 0.5)]
+    weights = lambda place: read_weights(tmp_path / "out" / place / "toy")  # noqa: E731
+    first = weights("why")
     shutil.rmtree(tmp_path / "out")  # nothing is trained or scored again
     assert publish() == record and not (tmp_path / "out").exists()
     again = publish(teach.AGAIN)  # trained anew: no checkpoint of the first time is there to use
-    assert again == record.parent / "again" / "toy.json"
-    assert (tmp_path / "out/why/again/toy/pocket").is_dir()
-    assert json.loads(again.read_text())["model"] == origin["model"]
+    assert again == record.parent / "again" / "toy.json" and weights("why/again") == first
 
 
 def test_cells_of_one_encoder_rate_share_one_encoder(base, tmp_path):
@@ -145,12 +149,12 @@ def test_a_repair_changes_its_part_and_nothing_else(base, tmp_path, part, change
         )
         training.mend()
         training.export(tmp_path / run / "out")
-    read = lambda folder: {p.relative_to(folder): p for p in folder.rglob("*.safetensors")}  # noqa: E731
-    old, new, again = (read(f) for f in (base, tmp_path / "first/out", tmp_path / "second/out"))
-    differ = {k.parts[1] for k in old if old[k].read_bytes() != new[k].read_bytes()}
-    assert differ == {changed}
-    assert all(new[k].read_bytes() == again[k].read_bytes() for k in new)
-    before, after = (load_file(f[Path(f"pocket/{changed}/{FILES[changed]}")]) for f in (old, new))
+    first, second = tmp_path / "first/out", tmp_path / "second/out"
+    old, new = read_weights(base), read_weights(first)
+    assert {k.parts[1] for k in old if old[k] != new[k]} == {changed}
+    assert new == read_weights(second)
+    file = Path("pocket", changed, FILES[changed])
+    before, after = load_file(base / file), load_file(first / file)
     moved = {k for k in before if not torch.equal(before[k], after[k])}
     if part == "kv":
         assert moved and all(".attn2.to_k" in k or ".attn2.to_v" in k for k in moved)
