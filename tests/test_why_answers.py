@@ -25,6 +25,7 @@ def cells(natural=0.05, held_out=0.3, never=0.9, **other):
 def repaired(part, steps, share, present=0.93):
     made = result(0.0, 0.0, trained=share, present=present)
     made.record["cell"] = {"part": part, "steps": steps, "examples": 9, "seed": 1}
+    made.record["quality"]["pair, both present"] = 0.7
     return made
 
 
@@ -100,7 +101,7 @@ def test_tables_have_a_row_a_model_and_the_declaration_has_no_headings():
     made = {"kv-50": repaired("kv", 50, 0.5)}
     row = why_tables.repairs(made).loc["kv-50"]
     assert (row.trained, row["steps"]) == ("keys and values of cross-attention", 50)
-    assert row["instructions suppressed"].startswith("50 %")
+    assert row["instructions suppressed"].startswith("50 %") and row["both of a pair"] == "70 %"
     judged = why_answers.claims(results, made, 0.94)
     assert list(why_tables.verdicts(judged).verdict) == [claim.verdict for claim in judged]
     text = why_tables.declaration()
@@ -116,6 +117,7 @@ def test_a_cell_that_was_trained_again_is_held_against_its_published_interval():
     assert not within(other)["instructions suppressed"]
     assert within(other)["held-out instructions suppressed"]
     assert other.loc["a", "instructions suppressed"].again == "80.0 %"
+    assert not len(why_tables.again(published, {}))
 
 
 def test_a_probe_has_to_beat_the_shipped_encoder_and_three_quarters():

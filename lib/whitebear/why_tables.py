@@ -31,12 +31,18 @@ def cells(results: dict[str, Result]) -> pd.DataFrame:
         cell, quality = result.record["cell"], result.record["quality"]
         rows[name] = {
             "encoder": percent(cell["encoder_r"]), "denoiser": percent(cell["denoiser_r"]),
-            "seed": cell["seed"], "asked for, drawn": f"{100 * why.quality(result):.0f} %",
-            "both of a pair": f"{100 * quality['pair, both present']:.0f} %",
+            "seed": cell["seed"], **_cost(result),
             "not asked for, drawn": f"{100 * quality['omit, object not asked for']:.1f} %",
             "minutes": round(sum(result.record["seconds"].values()) / 60),
         }  # fmt: skip
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("cell")
+
+
+def _cost(result: Result) -> dict[str, str]:
+    """How often a model draws what it is plainly asked for: one object, or both of a pair."""
+    pair = result.record["quality"]["pair, both present"]
+    return {"asked for, drawn": f"{100 * why.quality(result):.0f} %",
+            "both of a pair": f"{100 * pair:.0f} %"}  # fmt: skip
 
 
 def again(results: dict[str, Result], repeated: dict[str, Result]) -> pd.DataFrame:
@@ -46,13 +52,14 @@ def again(results: dict[str, Result], repeated: dict[str, Result]) -> pd.DataFra
     picks = {"plain negation": PLAIN, "instructions": TRAINED, "held-out instructions": HELD_OUT}
     for name, pick in picks.items():
         measures[f"{name} suppressed"] = lambda runs, pick=pick: why.suppression(runs, pick)
-    rows = {}
+    rows = []
     for cell, second in repeated.items():
         for name, measure in measures.items():
             found, new = measure([results[cell]]), measure([second])
-            rows[cell, name] = {"published": found.percent(), "again": f"{100 * new.value:.1f} %",
-                                "within": found.low <= new.value <= found.high}  # fmt: skip
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["cell", "measure"])
+            within = found.low <= new.value <= found.high
+            rows.append((cell, name, found.percent(), f"{100 * new.value:.1f} %", within))
+    columns = ["cell", "measure", "published", "again", "within"]
+    return pd.DataFrame(rows, columns=columns).set_index(columns[:2])
 
 
 def rates(results: dict[str, Result], conditions: Sequence[str]) -> pd.DataFrame:
@@ -102,7 +109,7 @@ def repairs(results: dict[str, Result]) -> pd.DataFrame:
                 why.suppression([result], TRAINED).percent(),
             "plain negation suppressed":
                 why.suppression([result], PLAIN).percent(),
-            "asked for, drawn": f"{100 * why.quality(result):.0f} %",
+            **_cost(result),
         }  # fmt: skip
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("repair")
 
