@@ -89,9 +89,10 @@ def test_tables_have_a_row_a_model_and_the_declaration_has_no_headings():
     for made in results.values():
         made.record["quality"] |= {"pair, both present": 0.7, "omit, object not asked for": 0.01}
         made.record["seconds"] = {"clip": 60, "denoiser": 120}
-    table = why_tables.cells(results)
+    table = why_tables.cells(results, asked=0.98)
     assert len(table) == len(results) and set(table.minutes) == {3}
-    assert table["asked for, drawn"].iloc[0] == "95 %"
+    assert table["asked for, drawn"].iloc[0] == "95 %" and set(table["quality kept"]) == {"yes"}
+    assert set(why_tables.cells(results, asked=1.01)["quality kept"]) == {"no"}
     rates = why_tables.rates(results, ["affirm", "forget_then_request"])
     assert list(rates.columns)[1] == ("0 %", "20 %") and rates.shape == (2, 5)
     assert rates.loc["forget it, then draw it", ("20 %", "20 %")].startswith("10 %")

@@ -24,8 +24,11 @@ def declaration(path: Path = DECLARED) -> str:
     return re.sub(r"^#+ (.*)$", r"**\1**", text, flags=re.MULTILINE)
 
 
-def cells(results: dict[str, Result]) -> pd.DataFrame:
-    """One row a model: what it was trained on, what that cost in plain requests, and the time."""
+def cells(results: dict[str, Result], asked: float) -> pd.DataFrame:
+    """One row a model: what it was trained on, what that cost in plain requests, and the time.
+
+    asked: how often the shipped model draws an asked object; quality is kept by the declared rule.
+    """
     rows = {}
     for name, result in results.items():
         cell, quality = result.record["cell"], result.record["quality"]
@@ -33,6 +36,7 @@ def cells(results: dict[str, Result]) -> pd.DataFrame:
             "encoder": percent(cell["encoder_r"]), "denoiser": percent(cell["denoiser_r"]),
             "seed": cell["seed"], **_cost(result),
             "not asked for, drawn": f"{100 * quality['omit, object not asked for']:.1f} %",
+            "quality kept": "yes" if why.quality(result) >= asked - why.KEPT else "no",
             "minutes": round(sum(result.record["seconds"].values()) / 60),
         }  # fmt: skip
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("cell")
