@@ -3,7 +3,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PROFILE ?= quick
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-WORKERS := --numprocesses=auto --maxprocesses=4 --dist=loadfile  # a file or notebook stays in one process
+# One process a core, each with one thread: two on the same cores slow each other to a crawl.
+# A test file or notebook stays in one process.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 .PHONY: help book test unit full bench lint clean
 
@@ -14,10 +16,10 @@ book: $(INSTALLED)  ## install, execute the notebooks and build the site (PROFIL
 	@$(BIN)/python -m whitebear.build --profile $(PROFILE)
 
 test: book  ## every test: unit tests, stored notebook outputs, the built pages in a browser
-	$(BIN)/python -m pytest $(WORKERS) tests notebooks --nbval-lax --nbval-current-env --nbval-cell-timeout=300
+	$(PYTEST) tests notebooks --nbval-lax --nbval-current-env --nbval-cell-timeout=300
 
 unit: $(INSTALLED)  ## only the unit tests: neither notebooks nor browser
-	$(BIN)/python -m pytest $(WORKERS) tests --ignore=tests/site
+	$(PYTEST) tests --ignore=tests/site
 
 full: $(INSTALLED)  ## run every chapter at its published size and keep the numbers in data/results (resumable)
 	@$(BIN)/python -m whitebear.publish

@@ -4,10 +4,6 @@ import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may touch a network
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-os.environ.setdefault(  # test processes share the cores, and so do the kernels that they start
-    "OMP_NUM_THREADS",
-    str(max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1)))),
-)
 
 import numpy as np
 import pytest
