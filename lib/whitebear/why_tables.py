@@ -25,7 +25,8 @@ def declaration(path: Path = DECLARED) -> str:
 
 
 def cells(results: dict[str, Result], asked: float) -> pd.DataFrame:
-    """One row a model: what it was trained on, what that cost in plain requests, and the time.
+    """One row a model: what it was trained on, what that cost in plain requests, and the time; its
+    training seed is the -s of its name.
 
     asked: how often the shipped model draws an asked object; quality is kept by the declared rule.
     """
@@ -34,7 +35,7 @@ def cells(results: dict[str, Result], asked: float) -> pd.DataFrame:
         cell, quality = result.record["cell"], result.record["quality"]
         rows[name] = {
             "encoder": percent(cell["encoder_r"]), "denoiser": percent(cell["denoiser_r"]),
-            "seed": cell["seed"], **_cost(result),
+            **_cost(result),
             "not asked for, drawn": f"{100 * quality['omit, object not asked for']:.1f} %",
             "quality kept": "yes" if why.quality(result) >= asked - why.KEPT else "no",
             "minutes": round(sum(result.record["seconds"].values()) / 60),
