@@ -101,7 +101,7 @@ def test_tables_have_a_row_a_model_and_the_declaration_has_no_headings():
     assert sum(words.index.str.endswith("(held out)")) == 2
     made = {"kv-50": repaired("kv", 50, 0.5)}
     row = why_tables.repairs(made).loc["kv-50"]
-    assert (row.trained, row["steps"]) == ("keys and values of cross-attention", 50)
+    assert (row.trained, row["steps"]) == ("keys and values", 50)
     assert row["instructions suppressed"].startswith("50 %") and row["both of a pair"] == "70 %"
     judged = why_answers.claims(results, made, 0.94)
     assert list(why_tables.verdicts(judged).verdict) == [claim.verdict for claim in judged]
