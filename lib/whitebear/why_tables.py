@@ -109,7 +109,8 @@ def repairs(results: dict[str, Result]) -> pd.DataFrame:
     for name, result in results.items():
         cell = result.record["cell"]
         rows[name] = {
-            "trained": PARTS[cell["part"]].removesuffix(" of cross-attention"), "steps": cell["steps"], "scenes": cell["examples"],
+            "trained": PARTS[cell["part"]].removesuffix(" of cross-attention"),
+            "steps": cell["steps"], "scenes": cell["examples"],
             "instructions suppressed":
                 why.suppression([result], TRAINED).percent(),
             "plain negation suppressed":
