@@ -119,6 +119,7 @@ def test_a_cell_that_was_trained_again_is_held_against_its_published_interval():
     assert within(other)["held-out instructions suppressed"]
     assert other.loc["a", "instructions suppressed"].again == "80.0 %"
     assert not len(why_tables.again(published, {}))
+    assert not len(why_tables.again({}, published))
 
 
 def test_a_probe_has_to_beat_the_shipped_encoder_and_three_quarters():

@@ -58,9 +58,9 @@ def again(results: dict[str, Result], repeated: dict[str, Result]) -> pd.DataFra
     for name, pick in picks.items():
         measures[f"{name} suppressed"] = lambda runs, pick=pick: why.suppression(runs, pick)
     rows = []
-    for cell, second in repeated.items():
+    for cell in (name for name in results if name in repeated):
         for name, measure in measures.items():
-            found, new = measure([results[cell]]), measure([second])
+            found, new = measure([results[cell]]), measure([repeated[cell]])
             within = found.low <= new.value <= found.high
             rows.append((cell, name, found.percent(), f"{100 * new.value:.1f} %", within))
     columns = ["cell", "measure", "published", "again", "within"]
