@@ -197,6 +197,11 @@ def quality(result: Result) -> float:
     return float(result.record["quality"]["affirm, object present"])
 
 
+def keeps_quality(result: Result, asked: float) -> bool:
+    """Whether it shows asked objects about as often as the shipped model, which does in `asked`."""
+    return quality(result) >= asked - KEPT
+
+
 def usable(results: dict[str, Result]) -> dict[str, Result]:
     """The models that hypotheses may be judged by."""
     return {name: result for name, result in results.items() if quality(result) >= USABLE}

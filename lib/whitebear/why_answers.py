@@ -84,23 +84,22 @@ def repair(
     """6: a short training of one part alone restores obedience (to what `pick` takes) at a small
     cost. Declared for instructions; for a plain negation it was decided later."""
     found = {name: why.suppression([result], pick) for name, result in repairs.items()}
-    kept = asked - why.KEPT
     good = [
         name
         for name, e in found.items()
-        if e.value >= why.OBEYS and why.quality(repairs[name]) >= kept
+        if e.value >= why.OBEYS and why.keeps_quality(repairs[name], asked)
     ]
     if good:
         size = lambda name: [repairs[name].record["cell"][k] for k in ("steps", "examples")]  # noqa: E731
         least = min(good, key=size)
-        text = f"`{least}`: {found[least].percent()}, asked objects in " + (
+        text = f"{least}: {found[least].percent()}, asked objects in " + (
             f"{100 * why.quality(repairs[least]):.0f} % of pictures"
         )
         best, verdict = found[least], HOLDS
     elif found:
         least = max(found, key=lambda name: found[name].value)
         best, verdict = found[least], REFUTED
-        text = f"at best `{least}`: {best.percent()}"
+        text = f"at best {least}: {best.percent()}"
     else:
         best, verdict, text = Estimate(np.nan, np.nan, np.nan, 0, 0), OPEN, "not run"
     name = f"A short training of one part restores obedience to {what}"

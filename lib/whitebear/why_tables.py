@@ -37,7 +37,7 @@ def cells(results: dict[str, Result], asked: float) -> pd.DataFrame:
             "encoder": percent(cell["encoder_r"]), "denoiser": percent(cell["denoiser_r"]),
             **_cost(result),
             "not asked for, drawn": f"{100 * quality['omit, object not asked for']:.1f} %",
-            "quality kept": "yes" if why.quality(result) >= asked - why.KEPT else "no",
+            "quality kept": "yes" if why.keeps_quality(result, asked) else "no",
             "minutes": round(sum(result.record["seconds"].values()) / 60),
         }  # fmt: skip
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("cell")
