@@ -18,6 +18,7 @@ from torch import nn
 
 from whitebear.errors import UserError
 from whitebear.pocket import detector, loop, vae
+from whitebear.pocket.denoiser import draw_timesteps
 from whitebear.pocket.loop import Trainer, learning_rate, load_checkpoint
 from whitebear.pocket.recipe import TOY, StageRecipe
 from whitebear.pocket.train import PocketTraining, train
@@ -81,6 +82,13 @@ def test_finished_stage_is_loaded_not_trained_again(tmp_path):
     again = trainer(tmp_path)
     again.step = None  # would raise if it were called
     assert same(first, again.run())
+
+
+def test_timesteps_are_as_likely_as_they_are_large():
+    t = draw_timesteps(40_000, torch.Generator().manual_seed(0))
+    assert t.min() >= 0 and t.max() <= 999
+    for limit in (250, 500, 750):  # the share below a limit is its square
+        assert (t < limit).float().mean().item() == pytest.approx((limit / 1000) ** 2, abs=0.01)
 
 
 def test_learning_rate_warms_up_and_decays():

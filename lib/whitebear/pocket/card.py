@@ -98,6 +98,7 @@ def write_cards(models: Path, out: Path) -> None:
         "recipe": recipe,
         "stage": {name: stage(value) for name, value in recipe.items() if isinstance(value, dict)},
         "continued": later(about["continued"]),
+        "detector_continued": later([r for r in about["continued"] if r["stage"] == "detector"]),
         "about": about,
         "rows": rows,
         "pocket_table": markdown(table[~of_detector]),

@@ -53,8 +53,19 @@ def encode_text(text: CLIPTextModel, ids: torch.Tensor, device, batch: int = 256
     return torch.cat(rows).reshape(*ids.shape, -1)
 
 
+def draw_timesteps(n: int, generator: torch.Generator) -> torch.Tensor:
+    """n timesteps in 0..999, each as likely as it is large.
+
+    What is drawn is decided early in sampling: a wrong noun costs most around timestep 850 and an
+    eighth of that at 300, below which the loss is mostly noise that nobody can predict. The noisy
+    timesteps get the larger share, as in Choi et al. 2022 and Esser et al. 2024.
+    """
+    u = torch.rand(n, generator=generator, device=generator.device)
+    return (1000 * u.sqrt()).long().clamp(max=999)
+
+
 class DenoiserLoss(nn.Module):
-    """Mean squared error of the velocity v = sqrt(a) noise - sqrt(1 - a) z at a random timestep.
+    """Mean squared error of the velocity v = sqrt(a) noise - sqrt(1 - a) z at a drawn timestep.
 
     latents: (N, 2, C, h, w) mean and deviation; states: (N, K, 77, width) of K captions a scene;
     empty: (77, width), the states of the empty prompt, which stand in for a share `dropout`.
@@ -73,7 +84,7 @@ class DenoiserLoss(nn.Module):
         mean, std = self.latents[index].float().unbind(1)
         z = mean + std * torch.randn(mean.shape, generator=generator, device=device)
         noise = torch.randn(z.shape, generator=generator, device=device)
-        t = torch.randint(1000, (self.batch,), generator=generator, device=device)
+        t = draw_timesteps(self.batch, generator)
         noisy = self.scheduler.add_noise(z, noise, t)
         predicted = self.unet(noisy, t, states).sample
         return mse_loss(predicted.float(), self.scheduler.get_velocity(z, noise, t))

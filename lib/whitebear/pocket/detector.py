@@ -96,7 +96,7 @@ def calibrate(detector, images: torch.Tensor, labels: torch.Tensor, device) -> N
 
     images, labels: held-out renders and reconstructions, uint8 (N, 3, 64, 64), bool (N, C).
     """
-    logits, truth = logits_of(detector, images, device).double().numpy(), labels.numpy()
+    logits, truth = logits_of(detector, images, device).double().numpy(), labels.cpu().numpy()
     thresholds, layer = {}, detector.classifier[-1]
     for i, name in detector.config.id2label.items():
         a, b = platt(logits[:, i], truth[:, i])
