@@ -86,6 +86,15 @@ def test_rank_correlation_finds_a_planted_relation(slope, word):
     assert detail_figures.attention_and_presence(planted(slope)).axes
 
 
+def test_shares_that_agree_are_said_once():
+    rho = attention_detail.rank_correlation(planted(0.0))
+    by = {"negate": (-0.21, -0.211), "role": (-0.01, 0.02)}
+    rows = {(f"by {i}", condition): Estimate(v, v, v, 1, 1)
+            for condition, values in by.items() for i, v in enumerate(values)}  # fmt: skip
+    text = inner_answers.attention_answer(pd.DataFrame({"relative": rows}), rho)
+    assert "by −21 %, under" in text and "by −1 to +2 %" in text
+
+
 def test_no_relation_is_said_to_be_none():
     rows = planted(0).assign(presence=np.random.default_rng(3).normal(size=40))
     rho = attention_detail.rank_correlation(rows)

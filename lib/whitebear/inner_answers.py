@@ -99,8 +99,9 @@ def attention_answer(table: pd.DataFrame, rho: Estimate) -> str:
     parts = []
     for condition in dict.fromkeys(table.index.get_level_values(1)):
         some = table.xs(condition, level=1).relative
-        low, high = some.map(lambda e: e.value).min(), some.map(lambda e: e.value).max()
-        parts.append(f"“{name_of(condition)}” by {100 * low:+.0f} to {100 * high:+.0f} %")
+        values = sorted(100 * e.value for e in some)
+        ends = dict.fromkeys(f"{v:+.0f}" for v in (values[0], values[-1]))
+        parts.append(f"“{name_of(condition)}” by {' to '.join(ends)} %")
     text = (
         f"By the choice of what it is a share of, attention to the word changes under"
         f" {', under '.join(parts)}. Over the wordings, the change of attention and the change of"
