@@ -33,7 +33,8 @@ def test_a_value_is_inside_or_not_and_intervals_are_apart_or_not():
     assert list(table.inside) == ["yes", "no", ""] and list(table.apart) == ["no", "yes", ""]
     assert published.apart(table) == ["b"]
     assert published.verdict(table) == (
-        "1 of 2 numbers lie inside the published intervals; 1 cannot be the same quantity: b."
+        "1 of 2 numbers lie inside the published intervals; in 1 the two intervals have no value in"
+        " common, as may happen where a run takes few concepts: b."
     )
 
 

@@ -79,7 +79,10 @@ def verdict(table: pd.DataFrame) -> str:
     inside = (known.inside == "yes").sum()
     text = f"{inside} of {len(known)} numbers lie inside the published intervals; "
     if far:
-        return text + f"{len(far)} cannot be the same quantity: {'; '.join(far)}."
+        return text + (
+            f"in {len(far)} the two intervals have no value in common, as may happen where a run"
+            f" takes few concepts: {'; '.join(far)}."
+        )
     return text + "no two intervals are apart."
 
 
