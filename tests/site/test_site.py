@@ -145,6 +145,8 @@ def test_the_slider_of_the_explorer_moves_the_picture(browser, site):
     page.goto(f"{site}/notebooks/12_explorer.html", wait_until="networkidle")
     handle, frame = page.locator(".noUi-handle"), page.locator(".widget-subarea img")
     readout = page.locator(".widget-readout")
+    handle.wait_for()  # a busy machine is idle on the network before its widgets are drawn,
+    page.evaluate("document.fonts.ready.then(() => null)")  # and only then asks for their fonts
     before, seen = len(asked), []
     for key in ("Home", "ArrowRight", "ArrowRight", "End"):
         handle.press(key)
