@@ -1,6 +1,7 @@
 """Published numbers: kept whole, compared with a run honestly, and never with another model's."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -66,6 +67,14 @@ def test_what_is_published_belongs_to_the_shipped_model():
     for chapter, record in published.read_published().items():
         assert record["origin"]["model"] == SHIPPED, f"run make full again: {chapter}"
         assert {"versions", "parameters", "machine", "date"} <= set(record["origin"])
+
+
+def test_another_model_is_set_beside_by_its_verdicts():
+    other = [replace(claim("a", 0.1, 0, 0.2), verdict="no"), claim("b", 0.5, 0.4, 0.6)]
+    table = published.other_weights("03_x", other, THEIRS)
+    assert list(table.index) == ["a", "b"] and list(table.same) == ["no", "yes"]
+    assert list(table.shipped) == ["0.5", "0.5"] and list(table.other) == ["0.1", "0.5"]
+    assert not len(published.other_weights("04_y", other, THEIRS))
 
 
 def test_claims_are_numbers_in_the_record():

@@ -11,13 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 from torch import nn
 
 from whitebear.errors import UserError
-from whitebear.pocket import detector, loop, vae
+from whitebear.pocket import card, detector, loop, retrain, vae
 from whitebear.pocket.denoiser import draw_timesteps
 from whitebear.pocket.loop import Trainer, learning_rate, load_checkpoint
 from whitebear.pocket.recipe import TOY, StageRecipe
@@ -190,6 +191,24 @@ def test_platt_scaling_recovers_a_known_distortion():
 def test_threshold_has_the_best_balanced_accuracy():
     p, truth = np.array([0.1, 0.2, 0.6, 0.8]), np.array([False, False, True, True])
     assert 0.2 < detector.best_threshold(p, truth) <= 0.6
+
+
+def test_a_retrained_model_is_measured_and_kept(toy_models, tmp_path, monkeypatch):
+    monkeypatch.setattr(retrain, "STEPS", 1)
+    monkeypatch.setattr(retrain, "CONDITIONS", ("affirm", "omit"))
+    models = shutil.copytree(toy_models, tmp_path / "seed-1")
+    record = retrain.publish(models, 1, 200, 1, tmp_path / "results")
+    about = json.loads(record.read_text())
+    assert record.name == "seed-1.json" and set(about["quality"]) >= set(card.TARGETS)
+    assert about["training"]["seconds"] and not about["training"]["continued"]
+    scores = pd.read_parquet(record.with_suffix(".parquet"))
+    assert set(scores.condition) == {"affirm", "omit"} and scores.p_asked.between(0, 1).all()
+
+
+def test_a_retrained_model_has_a_seed_of_its_own(tmp_path):
+    with pytest.raises(UserError, match="seed is 0; give one from 1"):
+        retrain.retrain(0, tmp_path / "run", tmp_path / "out", "toy")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

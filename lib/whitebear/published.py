@@ -89,3 +89,28 @@ def verdict(table: pd.DataFrame) -> str:
 def apart(table: pd.DataFrame) -> list[str]:
     """The claims of a table of `beside` whose two intervals have no value in common."""
     return list(table.index[table.apart == "yes"])
+
+
+def other_weights(
+    chapter: str, claims: Sequence[Claim], published: dict[str, dict] | None = None
+) -> pd.DataFrame:
+    """The published claims of a chapter beside the same claims about another model.
+
+    Index claim; columns shipped and other (estimates), verdict of each, and same: whether the two
+    verdicts are, "yes" or "no". Empty where the chapter was not published.
+    """
+    published = read_published() if published is None else published
+    theirs = {c["claim"]: c for c in published.get(chapter, {"claims": []})["claims"]}
+    columns = ["shipped", "its verdict", "other", "other's verdict", "same"]
+    rows = {
+        c.claim: (
+            his["estimate"],
+            his["verdict"],
+            c.estimate,
+            c.verdict,
+            _yes(his["verdict"] == c.verdict),
+        )
+        for c in claims
+        if (his := theirs.get(c.claim))
+    }
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("claim")
