@@ -18,12 +18,13 @@ from whitebear.folders import write_text
 from whitebear.models import fingerprint
 from whitebear.paths import RESULTS, ROOT
 from whitebear.pocket.quality import measure
+from whitebear.pocket.teach import STEPS, pictures
 from whitebear.pocket.train import cache_folder, train
-from whitebear.run import VERSIONS, Run, run_grid, write_parquet
+from whitebear.run import VERSIONS, write_parquet
 
 FOLDER = RESULTS / "retrained"
 CONDITIONS = ("affirm", "omit", "negate", "forget_then_request")  # of "Told to forget, it draws"
-SEEDS, STEPS, GUIDANCE = 4, 20, 4.0
+SEEDS = 4
 PER_CONCEPT, SCENES = 64, 8000  # as `whitebear.pocket.quality` measures the shipped models
 
 
@@ -41,9 +42,7 @@ def publish(models: Path, per_concept: int = PER_CONCEPT, scenes: int = SCENES,
 
     Returns the record: what was trained and for how long, and every row of the quality table.
     """
-    spec = Run(str(models / "pocket"), [], list(CONDITIONS), seeds, STEPS, GUIDANCE,
-               str(models / "scores"))  # fmt: skip
-    table = run_grid(spec).drop(columns=["png", "model"])
+    table = pictures(models, CONDITIONS, seeds, STEPS)
     training = json.loads((models / "pocket" / "training.json").read_text(encoding="utf-8"))
     record = {
         "model": fingerprint(models / "pocket"), "versions": ", ".join(VERSIONS),

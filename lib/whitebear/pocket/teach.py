@@ -16,9 +16,11 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+
+import pandas as pd
 
 from whitebear.errors import UserError, exit_on_user_error
 from whitebear.folders import write_text
@@ -111,11 +113,16 @@ def teach(cell: Cell, run: Path, out: Path, base: Path = MODELS, taught: Recipe 
     return training.seconds
 
 
+def pictures(folder: Path, conditions: Sequence[str], seeds: int, steps: int) -> pd.DataFrame:
+    """Scores of what a folder's model draws of all objects in these conditions, a row a picture."""
+    grid = Run(str(folder / "pocket"), [], list(conditions), seeds, steps, GUIDANCE,
+               str(folder / "scores"))  # fmt: skip
+    return run_grid(grid).drop(columns=["png", "model"])
+
+
 def score(folder: Path, seeds: int = SEEDS, steps: int = STEPS, per_concept: int = PER_CONCEPT):
     """How a model follows instructions (a row a picture), and ordinary prompts (quality rows)."""
-    grid = Run(str(folder / "pocket"), [], list(CONDITIONS), seeds, steps, GUIDANCE,
-               str(folder / "scores"))  # fmt: skip
-    table = run_grid(grid).drop(columns=["png", "model"])
+    table = pictures(folder, CONDITIONS, seeds, steps)
     detector = Detector.load(folder / "detector")
     return table, judge(load_pipeline(str(folder / "pocket")), detector, load_world(), per_concept)
 
