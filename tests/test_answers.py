@@ -27,9 +27,9 @@ def test_drawn_anyway(world):
     assert answers.conclusions(scores).to_dict() == {
         "asking makes a difference": "yes",
         "asked to leave it out": "drawn anyway",
-        "asked to leave it out: above “not mentioned”": "yes",
+        "asked to leave it out, above “not mentioned”": "yes",
         "forget it, then draw it": "drawn anyway",
-        "forget it, then draw it: above “not mentioned”": "yes",
+        "forget it, then draw it, above “not mentioned”": "yes",
     }
     text = answers.full_answer(scores)
     assert "“Forget it, then draw it”: drawn anyway." in text

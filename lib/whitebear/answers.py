@@ -72,7 +72,7 @@ def conclusions(scores: pd.DataFrame) -> pd.Series:
         found[name_of(condition)] = _outcomes(table, condition)
         if "omit" in table.index:
             above = table.rate[condition].value - table.rate["omit"].value > MARGIN
-            found[f"{name_of(condition)}: above “not mentioned”"] = "yes" if above else "no"
+            found[f"{name_of(condition)}, above “not mentioned”"] = "yes" if above else "no"
     return pd.Series(found, name="outcome")
 
 

@@ -131,6 +131,23 @@ def test_a_chapter_shows_pictures(browser, path):
     page.context.close()
 
 
+@each
+def test_a_page_shows_what_was_found_in_full(browser, name):
+    """No cell of a table and no printed line is cut off, and no folder of this machine is named."""
+    page, *_ = watched(browser)
+    page.goto((HTML / name).as_uri())
+    article = page.locator("article").first
+    assert str(ROOT) not in article.inner_text()
+    assert not [
+        text for text in article.locator("td, th").all_inner_texts() if text.endswith("...")
+    ]
+    page.set_viewport_size({"width": WIDTHS[0], "height": 844})
+    lines = article.locator(".cell_output :is(.stream, .text_plain) pre")
+    cut = "all => all.filter(e => e.scrollWidth > e.clientWidth).map(e => e.textContent)"
+    assert not lines.evaluate_all(cut)
+    page.context.close()
+
+
 def test_the_search_finds_a_word(browser, site):
     page, wrong, _ = watched(browser)
     page.goto(f"{site}/search.html?q=bear", wait_until="networkidle")
