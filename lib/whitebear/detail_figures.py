@@ -63,11 +63,12 @@ def heads(table: pd.DataFrame) -> Figure:
     """Change of the AUC for each layer and head: `table` of `attention_detail.by_head`."""
     names = short_layers(table.index)
     limit = float(np.abs(table.to_numpy()).max()) or 1.0
+    numbers = table.map(lambda change: f"{100 * change:+.1f}".replace("-", "−"))
     with plt.rc_context(STYLE):
         size = (1.6 + 0.62 * table.shape[1], 0.9 + 0.32 * len(table))
         figure, axes = plt.subplots(figsize=size)
         sns.heatmap(100 * table, ax=axes, cmap="PuOr_r", center=0, vmin=-100 * limit,
-                    vmax=100 * limit, annot=True, fmt="+.1f", annot_kws={"fontsize": 7},
+                    vmax=100 * limit, annot=numbers, fmt="", annot_kws={"fontsize": 7},
                     cbar=False, linewidths=0.5)  # fmt: skip
         axes.set_yticklabels([names[n] for n in table.index], rotation=0)
         axes.set_xticklabels([f"head {h}" for h in table.columns], rotation=0)

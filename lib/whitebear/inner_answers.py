@@ -19,8 +19,8 @@ HALF = 0.5
 READABLE = 0.75  # of probes on new concepts and new wordings; chance is one half
 
 
-def signed(found: Estimate, digits: int = 2) -> str:
-    """ "+0.03 [-0.01, 0.07]" with proper minus signs."""
+def signed(found: Estimate, digits: int = 3) -> str:
+    """ "+0.030 [-0.012, 0.071]" with proper minus signs."""
     text = f"{found.value:+.{digits}f} [{found.low:.{digits}f}, {found.high:.{digits}f}]"
     return text.replace("-", "−")
 
@@ -55,7 +55,7 @@ def encoder_answer(changes: pd.DataFrame, found: pd.DataFrame, condition: str) -
                key=lambda e: e.value)  # fmt: skip
     return (
         f"Under “{name_of(condition)}”, the end token's state {how} from the plain request:"
-        f" {signed(row.difference, 3)} of the way to another concept, against the same words"
+        f" {signed(row.difference)} of the way to another concept, against the same words"
         f" without the instruction (n = {row.difference.n} pairs). Whether something is asked to"
         f" be absent is told by a linear probe in {best.percent()} of prompts about new concepts"
         " in new words; chance is 50 %."
@@ -105,7 +105,7 @@ def attention_answer(table: pd.DataFrame, rho: Estimate) -> str:
     text = (
         f"By the choice of what it is a share of, attention to the word changes under"
         f" {', under '.join(parts)}. Over the wordings, the change of attention and the change of"
-        f" presence {_together(rho)} (Spearman's ρ = {signed(rho)})."
+        f" presence {_together(rho)} (Spearman's ρ = {signed(rho, 2)})."
     )
     return text.replace(" -", " −")
 
@@ -168,7 +168,7 @@ def attention_claims(table: pd.DataFrame, layers: pd.DataFrame, rho: Estimate) -
     claims.append(
         Claim(
             "Wordings that lower attention to the word lower its presence", rho,
-            f"ρ = {signed(rho)}", f"{rho.n} wordings and concepts", "no relation",
+            f"ρ = {signed(rho, 2)}", f"{rho.n} wordings and concepts", "no relation",
             _together(rho), "fig-relation",
         )
     )  # fmt: skip
