@@ -18,6 +18,7 @@ from diffusers import StableDiffusionPipeline
 from torch import nn
 
 from whitebear.errors import UserError
+from whitebear.paths import PROMPTS
 from whitebear.pocket import card, detector, loop, retrain, vae
 from whitebear.pocket.denoiser import draw_timesteps
 from whitebear.pocket.loop import Trainer, learning_rate, load_checkpoint
@@ -230,9 +231,21 @@ def test_bad_arguments_are_refused(tmp_path, wrong, message):
     assert not list(tmp_path.iterdir())
 
 
-def test_folder_of_another_run_is_refused(tmp_path):
+def changed_captions(tmp_path):
+    """A copy of the prompts with one training caption more."""
+    prompts = shutil.copytree(PROMPTS, tmp_path / "prompts")
+    with (prompts / "train.csv").open("a") as file:
+        file.write("plain-99,plain,behold {x}\n")
+    return prompts
+
+
+def test_folder_of_another_run_is_refused(tmp_path, monkeypatch):
     device = torch.device("cpu")
     PocketTraining(TOY, 0, tmp_path, device)
-    PocketTraining(replace(TOY, vae=replace(TOY.vae, steps=9)), 0, tmp_path, device)
     with pytest.raises(UserError, match="other r, seed; choose another"):
         PocketTraining(replace(TOY, r=0.5), 1, tmp_path, device)
+    with pytest.raises(UserError, match="other vae; choose another"):
+        PocketTraining(replace(TOY, vae=replace(TOY.vae, lr=9.0)), 0, tmp_path, device)
+    monkeypatch.setattr("whitebear.pocket.train.PROMPTS", changed_captions(tmp_path))
+    with pytest.raises(UserError, match="other data; choose another"):
+        PocketTraining(TOY, 0, tmp_path, device)

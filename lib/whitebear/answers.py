@@ -83,6 +83,7 @@ def short_answer(scores: pd.DataFrame) -> str:
         return f"Nothing can be said about obedience here: {_instrument(table)}."
     parts = [
         f"“{name_of(c)}” leaves the concept in {table.rate[c].percent()} of the pictures"
+        f"{by_wording(scores, c)}"
         for c in conditions
     ]
     words = {_outcome(table, c) for c in conditions}
@@ -94,6 +95,17 @@ def short_answer(scores: pd.DataFrame) -> str:
         f"{verdict}: {', and '.join(parts)},"
         f" against {table.rate['affirm'].percent()} for a plain request."
     )
+
+
+def by_wording(scores: pd.DataFrame, condition: str) -> str:
+    """ " (0 to 90 % by wording)" where the wordings of a condition differ by more than the margin.
+
+    The interval of their mean resamples concepts; it says nothing about other wordings.
+    """
+    rates = scores[scores.condition == condition].groupby("wording").present.mean()
+    if rates.max() - rates.min() <= MARGIN:
+        return ""
+    return f" ({round(100 * rates.min())} to {round(100 * rates.max())} % by wording)"
 
 
 def _instrument(table: pd.DataFrame) -> str:
@@ -116,7 +128,8 @@ def full_answer(scores: pd.DataFrame) -> str:
         lines.append(
             f"**“{name_of(condition).capitalize()}”: {_outcome(table, condition)}.**"
             f" The concept is in {row.rate.percent()} of {row.n} pictures of {row.concepts}"
-            f" concepts; relative to a plain request, {row.suppression.percent()} is suppressed."
+            f" concepts{by_wording(scores, condition)}; relative to a plain request,"
+            f" {row.suppression.percent()} is suppressed."
             f" Against the same words without the instruction the rate changes by"
             f" {points(row.difference)}: {_effect(row.difference, pairs)}."
         )

@@ -13,6 +13,7 @@ import xarray as xr
 from diffusers import DiffusionPipeline
 
 from whitebear import stats
+from whitebear.errors import UserError
 from whitebear.hooks.text import T5_LENGTH, text_states
 from whitebear.hooks.words import tokenise
 from whitebear.prompts import fill, load_wordings
@@ -109,6 +110,10 @@ def similarity(table: pd.DataFrame, states: xr.DataArray) -> pd.DataFrame:
 def _unrelated(table: pd.DataFrame, states: xr.DataArray) -> xr.DataArray:
     """Mean cosine between plain requests for different concepts, (layer, place)."""
     first = table.reset_index(drop=True).query("wording == @ANCHOR").groupby("concept").head(1)
+    if len(first) < 2:
+        raise UserError(
+            "similarity is measured against requests for other things; give two concepts"
+        )
     plain = states[first.index.to_numpy()]
     shifts = range(1, len(first))
     mean = [cosine(plain, plain.roll(row=k)).mean("row") for k in shifts]

@@ -10,7 +10,7 @@ Nothing here knows of widgets; `explorer_view` puts a panel in front of it.
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +24,7 @@ from whitebear.generate import check_sampling, generate
 from whitebear.hooks import capture_attention, steer_attention
 from whitebear.hooks.families import denoiser_of
 from whitebear.models import find_model, load_pipeline
-from whitebear.prompts import check_seeds, load_wordings, prompt_grid
+from whitebear.prompts import check_seeds, load_wordings, nearest, prompt_grid
 from whitebear.scoring import Clip, clip_source, find_asked, is_pocket, load_clip
 
 YOURS = "your prompt"  # the picture that is watched; the others are there to compare
@@ -88,6 +88,19 @@ def filled(concept: str, condition: str, seed: int, model: str = "pocket") -> di
     return dict(zip(grid.wording, grid.prompt, strict=True))
 
 
+def prompt_of(concept: str, condition: str, wording: str, seed: int, model: str = "pocket") -> str:
+    """The prompt of one wording. Raises `UserError` where the condition has no such wording."""
+    prompts = filled(concept, condition, seed, model)
+    check_wording(wording, prompts)
+    return prompts[wording]
+
+
+def check_wording(wording: str, known: Iterable[str]) -> None:
+    """`UserError` unless a wording is among the known ids."""
+    if wording not in known:
+        raise UserError(f"unknown wording {wording!r} here; {nearest(wording, known)}")
+
+
 def twins(concept: str, seed: int, wording: str = "", model: str = "pocket") -> dict[str, str]:
     """The prompts to compare with: "affirm" asks for the concept, "omit" leaves it unmentioned.
 
@@ -96,7 +109,10 @@ def twins(concept: str, seed: int, wording: str = "", model: str = "pocket") -> 
     one.
     """
     grid = prompt_grid([concept], ["affirm", "omit"], [seed], free=not is_pocket(model))
-    own = load_wordings().set_index("id").loc[[wording] if wording else []]
+    known = load_wordings().set_index("id")
+    if wording:
+        check_wording(wording, known.index)
+    own = known.loc[[wording] if wording else []]
     found = {}
     for condition, rows in grid.groupby("condition"):
         alike = rows[rows.pair == bool(own.pair.any())]

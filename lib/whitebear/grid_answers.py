@@ -3,7 +3,7 @@
 import pandas as pd
 
 from whitebear import stats
-from whitebear.answers import is_usable, outcome, points
+from whitebear.answers import by_wording, is_usable, outcome, points
 from whitebear.claims import Claim
 from whitebear.figures import name_of
 from whitebear.stats import Estimate
@@ -11,6 +11,7 @@ from whitebear.stats import Estimate
 ALPHA = 0.05  # for all wordings together, by Holm's adjustment; declared before any result
 HALF = 0.5  # a wording "suppresses" if it removes at least half of what a plain request gives
 UNASKED = "omit"
+UNDECIDED = "undecided"
 
 
 def lowering(table: pd.DataFrame) -> pd.DataFrame:
@@ -51,15 +52,19 @@ def answer(scores: pd.DataFrame, table: pd.DataFrame) -> str:
     named = naming(scores)
     if "negate" in named.index:
         found = named.difference["negate"]
-        text += (
-            f" Asking to leave a concept out makes it {_likelier(found)} than not naming it:"
-            f" {points(found)}."
-        )
+        verdict = _likelier(found)
+        if verdict == UNDECIDED:
+            text += " Whether asking to leave a concept out makes it likelier is undecided"
+        else:
+            text += f" Asking to leave a concept out makes it {verdict} than not naming it"
+        rate = stats.rate(scores[scores.condition == "negate"])
+        text += f": {points(found)}; it is then drawn in {rate.percent()} of pictures"
+        text += f"{by_wording(scores, 'negate')}."
     return text
 
 
 def _likelier(found: Estimate) -> str:
-    return "likelier" if found.low > 0 else "less likely" if found.high < 0 else "no likelier"
+    return "likelier" if found.low > 0 else "less likely" if found.high < 0 else UNDECIDED
 
 
 def claims(scores: pd.DataFrame, table: pd.DataFrame) -> list[Claim]:
@@ -73,7 +78,7 @@ def claims(scores: pd.DataFrame, table: pd.DataFrame) -> list[Claim]:
                 row.suppression,
                 f"suppression {row.suppression.percent()}; change {points(row.difference)}",
                 f"{row.n} pictures, {row.concepts} concepts",
-                "the same words without the instruction",
+                "a plain request; the change: the same words without the instruction",
                 outcome(row.suppression.value),
                 "fig-ladder",
             )

@@ -37,7 +37,10 @@ def moves(found: Estimate, margin: float = MARGIN) -> str:
 
 
 def carries(found: Estimate) -> str:
-    """Whether a part of the text carries the concept: "carries it", "does not", "in part"."""
+    """Whether a part of the text carries the concept: "carries it", "does not", "in part"; with no
+    interval, "undecided"."""
+    if pd.isna(found.low):
+        return "undecided"
     if found.low >= HALF:
         return "carries it"
     return "does not carry it" if found.high < HALF else "in part"
@@ -131,7 +134,9 @@ def watching_claims(found: pd.DataFrame, controls: pd.DataFrame) -> list[Claim]:
     for what in dict.fromkeys(controls.what[controls.what != "as it is"]):
         rows = controls[controls.what == what].join(plain.rename("plain"), on=["concept", "seed"])
         change = stats.paired_difference(rows.assign(difference=rows.auc - rows.plain))
-        verdict = "lowers it" if change.high < 0 else "does not lower it"
+        verdict = "lowers it" if change.high < 0 else "raises it" if change.low > 0 else "undecided"
+        if verdict == "undecided" and moves(change, MARGIN * plain.mean()) == "stays":
+            verdict = "no change"
         claims.append(
             Claim(
                 f"{what.capitalize()}, a positive control, lowers attention to the word", change,

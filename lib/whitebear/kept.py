@@ -1,8 +1,8 @@
 """Long measurements, kept concept by concept: what an earlier run has done is not done again.
 
 A measurement is a function of the rows of a grid. What it returns for a concept is written to a
-folder whose name carries a digest of everything that decides it: model, sampling, prompts, versions
-and the code of this library. A folder that exists is therefore whole and right.
+folder whose name carries a digest of everything that decides it: model, judge, sampling, prompts,
+versions and the code of this library. A folder that exists is therefore whole and right.
 """
 
 import os
@@ -17,9 +17,10 @@ import pandas as pd
 import xarray as xr
 from tqdm import tqdm
 
+from whitebear.errors import UserError
 from whitebear.folders import check_writable
 from whitebear.models import fingerprint, locate
-from whitebear.run import VERSIONS, _digest
+from whitebear.run import VERSIONS, digest, judge_state
 
 Part = np.ndarray | pd.DataFrame | xr.Dataset
 LIBRARY = Path(__file__).parent
@@ -37,7 +38,8 @@ class Kept:
     def state(self) -> str:
         """Digest of what decides results beside the rows."""
         code = [path.read_text(encoding="utf-8") for path in sorted(LIBRARY.rglob("*.py"))]
-        return _digest(*self.about, fingerprint(locate(self.about[0])), code)
+        model = self.about[0]
+        return digest(*self.about, fingerprint(locate(model)), judge_state(model), code)
 
     def by_concept(
         self, name: str, table: pd.DataFrame, measure: Callable[[pd.DataFrame], Part | tuple]
@@ -48,6 +50,8 @@ class Kept:
         dataset (dimension sample), or a tuple of such; so does this. Interrupt it at any time: a
         rerun goes on with the first concept that is not finished.
         """
+        if not len(table):
+            raise UserError(f"{name}: the grid has no such rows; see concepts and conditions")
         done = []
         groups = table.groupby("concept", sort=False)
         for concept, rows in tqdm(groups, desc=name, unit="concept", disable=groups.ngroups < 2):
@@ -61,12 +65,12 @@ class Kept:
 
     def _folder(self, name: str, concept: str, rows: pd.DataFrame) -> Path:
         plain = re.sub(r"[^a-z0-9]+", "-", f"{name}-{concept}".lower())
-        return self.folder / f"{plain}-{_digest(name, self.state, rows.to_dict('list'))}"
+        return self.folder / f"{plain}-{digest(name, self.state, rows.to_dict('list'))}"
 
 
 def _write(folder: Path, parts: tuple[Part, ...]) -> None:
     """All parts, or nothing: the folder gets its name when everything is in it."""
-    partial = folder.with_name(f"{folder.name}.part")
+    partial = folder.with_name(f"{folder.name}.{os.getpid()}.part")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     for i, part in enumerate(parts):
@@ -76,7 +80,10 @@ def _write(folder: Path, parts: tuple[Part, ...]) -> None:
             part.to_netcdf(partial / f"{i}.nc", engine="scipy")
         else:
             np.savez_compressed(partial / f"{i}.npz", part)
-    os.replace(partial, folder)
+    if folder.is_dir():  # another process was quicker; what it wrote is the same
+        shutil.rmtree(partial)
+    else:
+        os.replace(partial, folder)
 
 
 def _read(folder: Path) -> tuple[Part, ...]:

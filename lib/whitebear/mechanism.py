@@ -14,6 +14,7 @@ from diffusers import DiffusionPipeline
 
 from whitebear import attention, attention_detail, stats
 from whitebear.encoder import SPLITS
+from whitebear.errors import UserError
 from whitebear.generate import generate
 from whitebear.hooks import steer_attention
 from whitebear.models import load_pipeline
@@ -57,8 +58,12 @@ def captions(concepts: list[str], seeds: int) -> pd.DataFrame:
     """Every negated training caption as a prompt about each concept, {x} being a place.
 
     A grid as of `prompt_grid`, with a column twice: whether the caption names the concept again
-    after it has denied it, as an instruction does ("forget the bear. a beach and a bear").
+    after it has denied it, as an instruction does ("forget the bear. a beach and a bear"). Raises
+    `UserError` without concepts.
     """
+    if not concepts:
+        raise UserError("no concept is left that captions denied; give one of every second object,"
+                        f" such as {load_world().objects[0]}")  # fmt: skip
     negated = load_train_wordings()["negate"]
     to_eval = {"{n}": "{c}", "{m}": "{d}", "{x}": "{b}"}
     rows = []

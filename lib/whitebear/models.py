@@ -243,11 +243,11 @@ def load_pipeline(model: str, device: str | torch.device | None = None) -> Diffu
 
 
 def fingerprint(folder: Path) -> str:
-    """16 hex digits that change whenever a file of a model folder does (cards aside)."""
+    """16 hex digits that change whenever a file of a model folder does, but for what is only said
+    about the model: its card and its measured quality."""
     digest = hashlib.sha256()
-    for path in sorted(
-        p for p in folder.rglob("*") if p.is_file() and p.suffix != ".md" and p.name[0] != "."
-    ):
+    said = lambda p: p.suffix == ".md" or p.name == "quality.json" or p.name[0] == "."  # noqa: E731
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and not said(p)):
         digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
         state = path.stat()
         digest.update(_file_digest(path, state.st_size, state.st_mtime_ns))

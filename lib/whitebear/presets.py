@@ -15,6 +15,7 @@ FREE, MODEL_OFFLOAD, GROUP_OFFLOAD = "none", "model offload", "group offload"
 # GiB kept for what is computed beside the weights: an estimate that has not been measured, made for
 # pictures of 1024 x 1024. A text encoder reads a few sentences and needs next to nothing.
 ROOM, TEXT_ROOM = 9.0, 1.0
+SMALL = 0.5  # GiB: weights as few as these, as the pocket model's, go with small pictures
 GIB = 2**30
 
 
@@ -84,7 +85,7 @@ def memory_plan(parts: Mapping[str, float], free: float) -> str:
     >>> memory_plan({"unet": 1.6, "text_encoder": 0.2, "vae": 0.2}, free=15)
     'none'
     """
-    if sum(parts.values()) + ROOM <= free:
+    if sum(parts.values()) < min(SMALL, free) or sum(parts.values()) + ROOM <= free:
         return FREE
     largest = max(
         size + (TEXT_ROOM if name.startswith("text_encoder") else ROOM)

@@ -32,7 +32,7 @@ KINDS = ("object", "colour", "style")
 MAX_NAME = 60  # a concept is a noun phrase, not an essay
 
 _NAME = re.compile(r"[^\W_](?:[^\W_]|[ -](?=[^\W_]))*")
-_VOWEL_SOUND = re.compile(r"(?!uni[cfqtv]|us[eu]|eu|one\b)[aeiou]", re.IGNORECASE)
+VOWEL_SOUND = re.compile(r"(?!uni[cfqtv]|us[eu]|eu|one\b)[aeiou]", re.IGNORECASE)
 _OPEN_ARTICLE = re.compile(r"\b[Aa] $")
 
 
@@ -113,7 +113,7 @@ def _holes(row) -> set[str]:
 
 def an(noun: str) -> str:
     """The noun with its indefinite article: "an owl", but "a unicorn"."""
-    return f"{'an' if _VOWEL_SOUND.match(noun) else 'a'} {noun}"
+    return f"{'an' if VOWEL_SOUND.match(noun) else 'a'} {noun}"
 
 
 def fill(
@@ -133,7 +133,7 @@ def fill(
         value = values[name]
         if _OPEN_ARTICLE.search(prompt) and value[:1].isupper():
             prompt = prompt[:-2]
-        elif _OPEN_ARTICLE.search(prompt) and _VOWEL_SOUND.match(value):
+        elif _OPEN_ARTICLE.search(prompt) and VOWEL_SOUND.match(value):
             prompt = prompt[:-1] + "n "
         if name in "cd":
             spans.append([len(prompt), len(prompt) + len(value)])
@@ -282,3 +282,12 @@ def prompt_grid(
                 ids += (wording.heldout, wording.pair, seed)
                 rows.append((*ids, prompt, other, place, spans))
     return pd.DataFrame(rows, columns=GRID)
+
+
+def about_objects(table: pd.DataFrame, least: int = 1) -> pd.DataFrame:
+    """The rows of a grid about objects. `UserError` where these are fewer than `least` objects."""
+    found = table[table.kind == "object"].reset_index(drop=True)
+    if found.concept.nunique() < least:
+        wanted = "an object" if least == 1 else f"{least} objects"
+        raise UserError(f"concepts names too few objects for this chapter; give at least {wanted}")
+    return found

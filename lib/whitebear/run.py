@@ -6,6 +6,7 @@ chunk every batch of scored pictures is kept at once under keys of its own, so n
 twice: not after a kill, nor when a wording, a seed or a condition is added.
 """
 
+import contextlib
 import hashlib
 import io
 import json
@@ -42,7 +43,8 @@ from whitebear.scoring import (
 )
 
 # What decides a chunk, besides data.
-CODE = ("generate.py", "models.py", "presets.py", "run.py", "scoring.py")
+CODE = ("generate.py", "hooks/families.py", "hooks/text.py", "models.py", "presets.py",
+        "prompts.py", "run.py", "scoring.py")  # fmt: skip
 VERSIONS = (
     f"torch {torch.__version__.partition('+')[0]}",
     f"diffusers {diffusers.__version__}",
@@ -126,15 +128,15 @@ def run_chunk(spec: ChunkSpec, progress: bool = True) -> Path:
     check_sampling(spec.steps, spec.guidance)
     free = not is_pocket(spec.model)
     table = prompt_grid([spec.concept], spec.conditions, list(spec.seeds), free=free)
-    model_state, judge_state = fingerprint(locate(spec.model)), _judge_state(spec.model)
-    settings = _settings(spec, model_state, judge_state)
+    model_state, judging = fingerprint(locate(spec.model)), judge_state(spec.model)
+    settings = _settings(spec, model_state, judging)
     name = re.sub(r"[^a-z0-9]+", "-", spec.concept.lower())
-    path = folder / f"{name}-{_digest(settings, spec.keep_images, *table.to_dict('list').values())}"
+    path = folder / f"{name}-{digest(settings, spec.keep_images, *table.to_dict('list').values())}"
     path = path.with_name(f"{path.name}.parquet")
     if not _is_whole(path):
-        kept = check_writable(Path(spec.output) / "rows" / f"{name}-{_digest(settings)}")
+        kept = check_writable(Path(spec.output) / "rows" / f"{name}-{digest(settings)}")
         keys = _row_keys(spec, table)
-        _make_missing(spec, table, keys, kept, model_state, judge_state, progress)
+        _make_missing(spec, table, keys, kept, model_state, judging, progress)
         about = {"model": spec.model, "revision": model_state, "versions": ", ".join(VERSIONS),
                  "steps": spec.steps, "guidance": float(spec.guidance)}  # fmt: skip
         scores = _kept_rows(kept).loc[keys].reset_index(drop=True)
@@ -153,53 +155,64 @@ def run_grid(run: Run, progress: bool = True) -> pd.DataFrame:
     return calibrate(pd.concat(tables, ignore_index=True))
 
 
-def _judge_state(model: str) -> str:
+def judge_state(model: str) -> str:
+    """What the judge of a model's pictures is: digest of its files, or id and commit."""
     if is_pocket(model):
         return fingerprint(MODELS / "detector")
     source = clip_source(model)
     return fingerprint(Path(source)) if Path(source).is_dir() else f"{source}@{SAME_CLIP_REVISION}"
 
 
-def _digest(*parts) -> str:
+def digest(*parts) -> str:
     """16 hex digits over anything that JSON can say."""
     return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:16]
 
 
 def _settings(spec: ChunkSpec, *states: str) -> str:
     """Digest of all that decides a picture and its scores, but for its row of the grid."""
-    code = [Path(__file__).with_name(name).read_text(encoding="utf-8") for name in CODE]
-    return _digest(spec.model, spec.steps, float(spec.guidance), VERSIONS, states, code)
+    code = [(Path(__file__).parent / name).read_text(encoding="utf-8") for name in CODE]
+    return digest(spec.model, spec.steps, float(spec.guidance), VERSIONS, states, code)
 
 
 def _row_keys(spec: ChunkSpec, table: pd.DataFrame) -> list[str]:
     """What a row's scores follow from, under fixed settings; not how its wording is called."""
     png = table.seed.isin(spec.seeds[: spec.keep_images])
     rows = zip(table.concept, table.seed, table.prompt, table.other, png, strict=True)
-    return [_digest(*row) for row in rows]
+    return [digest(*row) for row in rows]
 
 
 def _kept_rows(folder: Path) -> pd.DataFrame:
-    """The rows that were ever scored under these settings, by key; half-written files are none."""
-    files = [path for path in sorted(folder.glob("*.parquet")) if _is_whole(path)]
-    if not files:
+    """The rows that were ever scored under these settings, by key; half-written files are none.
+
+    A file that goes while we read was merged into another one by another process: look again.
+    """
+    while True:
+        files = sorted(folder.glob("*.parquet"))
+        with contextlib.suppress(FileNotFoundError):
+            parts = [pd.read_parquet(path) for path in files if _is_whole(path)]
+            if all(path.exists() for path in files):
+                break
+    if not parts:
         return pd.DataFrame(index=pd.Index([], name="key"))
-    rows = pd.concat([pd.read_parquet(path) for path in files]).set_index("key")
+    rows = pd.concat(parts).set_index("key")
     return rows[~rows.index.duplicated()]
 
 
-def _make_missing(spec, table, keys, kept: Path, model_state, judge_state, progress) -> None:
+def _make_missing(spec, table, keys, kept: Path, model_state, judging, progress) -> None:
     """Make and score what `kept` lacks: a file a batch, at the end one file for all."""
     made = _kept_rows(kept).index
     missing = table.assign(key=keys)[~pd.Index(keys).isin(made)].drop_duplicates("key")
     if not len(missing):
         return
-    pipe, clip = _loaded(spec.model, model_state, judge_state)
+    pipe, clip = _loaded(spec.model, model_state, judging)
     batch = find_model(spec.model).batch
     for part, images in generate_batches(pipe, missing, spec.steps, spec.guidance, batch, progress):
         write_parquet(_scored(spec, part, images, clip), kept / f"{part.key.iloc[0]}.parquet")
-    whole = write_parquet(_kept_rows(kept).reset_index(), kept / "all.parquet")
-    for path in set(kept.glob("*.parquet")) - {whole}:
-        path.unlink()
+    parts = set(kept.glob("*.parquet"))  # listed before they are read: only what is merged may go
+    rows = _kept_rows(kept)
+    whole = write_parquet(rows.reset_index(), kept / f"all-{digest(sorted(rows.index))}.parquet")
+    for path in parts - {whole}:
+        path.unlink(missing_ok=True)
 
 
 def _is_whole(path: Path) -> bool:
@@ -211,7 +224,7 @@ def _is_whole(path: Path) -> bool:
 
 
 @lru_cache(maxsize=1)  # the chunks of a run share a model; the states are part of the key
-def _loaded(model: str, model_state: str, judge_state: str):
+def _loaded(model: str, model_state: str, judging: str):
     return load_pipeline(model), load_clip(clip_source(model))
 
 

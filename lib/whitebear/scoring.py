@@ -73,8 +73,9 @@ class Detector:
             torch.from_numpy(part).permute(0, 3, 1, 2).float() / 127.5 - 1
             for part in _batches(images)
         )
-        chances = [torch.sigmoid(self.model(pixel_values=x).logits) for x in pixels]
-        return pd.DataFrame(torch.cat(chances).numpy(), columns=list(self.concepts))
+        device = self.model.device
+        chances = [torch.sigmoid(self.model(pixel_values=x.to(device)).logits) for x in pixels]
+        return pd.DataFrame(torch.cat(chances).cpu().numpy(), columns=list(self.concepts))
 
     def present(self, scores: pd.DataFrame) -> pd.DataFrame:
         """Presence (bool) from `scores`, each concept at the threshold chosen on fresh renders."""

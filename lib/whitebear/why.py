@@ -81,7 +81,7 @@ def runs_of(results: dict[str, Result], encoder_r: float, denoiser_r: float) -> 
 
 
 def taught_objects() -> list[str]:
-    """The objects that negated training captions deny; all others were never denied."""
+    """The objects that negated captions of the cells deny; the others they never deny."""
     return load_world().objects[::2]
 
 
@@ -160,7 +160,8 @@ def effect(runs: list[Result], pick: Pick) -> Estimate:
     models of one cell; where all pairs agree, not narrower than independent pairs would be."""
     if not runs:
         return Estimate(np.nan, np.nan, np.nan, 0, 0)
-    pairs = [pick(stats.add_twin(run.scores)).assign(one=1.0) for run in runs]
+    pairs = [pick(stats.add_twin(run.scores)).dropna(subset="difference").assign(one=1.0)
+             for run in runs]  # fmt: skip
     concepts = sorted({c for rows in pairs for c in rows.concept})
     of = lambda rows: rows.groupby("concept")[["difference", "one"]].sum()  # noqa: E731
     sums = np.stack([of(rows).reindex(concepts, fill_value=0).to_numpy(float) for rows in pairs])

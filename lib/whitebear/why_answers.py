@@ -74,15 +74,16 @@ def rule(results: dict[str, Result]) -> Claim:
         verdict = HOLDS
     elif found.high < -why.MARGIN or found.low > why.MARGIN:
         verdict = REFUTED
-    return _claim("Objects that no caption denied are suppressed as well", found, points(found),
-                  "objects that captions did deny", verdict, "fig-generalises")  # fmt: skip
+    name = "Objects that these captions never denied are suppressed as well"
+    about = points(found), "objects that they did deny", verdict, "fig-generalises"
+    return _claim(name, found, *about)
 
 
 def repair(
     repairs: dict[str, Result], asked: float, pick: Pick = TRAINED, what: str = "instructions"
 ) -> Claim:
     """6: a short training of one part alone restores obedience (to what `pick` takes) at a small
-    cost. Declared for instructions; for a plain negation it was decided later."""
+    cost. Declared for instructions; for a plain “without” it was decided later."""
     found = {name: why.suppression([result], pick) for name, result in repairs.items()}
     good = [
         name
@@ -123,7 +124,7 @@ def plain(results: dict[str, Result]) -> list[Claim]:
 
 
 def answer(results: dict[str, Result]) -> str:
-    """The chapter's answer: dose and place for a plain negation, and what instructions do."""
+    """The chapter's answer: dose and place for a plain “without”, and what instructions do."""
     effect = {
         cell: why.effect(why.runs_of(results, *cell), PLAIN)
         for cell in ((0.0, 0.0), (TAUGHT, 0.0), (0.0, TAUGHT), (TAUGHT, TAUGHT))
@@ -138,10 +139,10 @@ def answer(results: dict[str, Result]) -> str:
              2: "either part alone is enough"}[len(enough)]  # fmt: skip
     obeys = "obeys" if told.value >= why.OBEYS else "does not obey"
     return (
-        "Where 20 % of the training captions negated, “without” changes how often the object is"
-        f" drawn by {points(both)}, where none did by {points(none)}, each against the same words"
-        f" with “with”; to teach {parts} (text encoder {points(encoder)}, denoiser"
-        f" {points(denoiser)})."
+        "Where 20 % of the further training captions negated, “without” changes how often the"
+        f" object is drawn by {points(both)}, where none of them did by {points(none)}, each"
+        f" against the same words with “with”; to teach {parts} (text encoder {points(encoder)},"
+        f" denoiser {points(denoiser)})."
         f" But the model that learned both {obeys} an instruction to forget what it is then asked"
         f" to draw: {told.percent()} of it is suppressed, in the very words of training."
     )
@@ -155,7 +156,7 @@ def reads(shipped: Estimate, taught: Estimate) -> Claim:
     """
     holds = taught.low > READABLE and taught.low > shipped.value
     text = f"{taught.percent()}, shipped encoder {shipped.percent()}"
-    about = text, "the shipped encoder", HOLDS if holds else REFUTED, "fig-taught-probe"
+    about = text, "the shipped encoder", HOLDS if holds else REFUTED, "fig-taught-probe", "prompts"
     return _claim("A probe reads “to be absent” off the states of a taught encoder", taught, *about)
 
 
@@ -167,7 +168,7 @@ def looks_away(fall: Estimate) -> Claim:
     The interval has to lie on one side of a half.
     """
     verdict = HOLDS if fall.low > -0.5 else REFUTED if fall.high < -0.5 else OPEN
-    about = fall.percent(), "the same words without it", verdict, "fig-taught-attention"
+    about = fall.percent(), "the same words without it", verdict, "fig-taught-attention", "means"
     return _claim("What is obeyed needs no fall of attention by half", fall, *about)
 
 
@@ -194,6 +195,7 @@ def exchanged(table: pd.DataFrame) -> list[Claim]:
     return claims
 
 
-def _claim(name: str, found: Estimate, text: str, control: str, verdict: str, figure: str) -> Claim:
-    n = f"{found.n} pictures, {found.concepts} concepts"
+def _claim(name: str, found: Estimate, text: str, control: str, verdict: str, figure: str,
+           counted: str = "pictures") -> Claim:  # fmt: skip
+    n = f"{found.n} {counted}, {found.concepts} concepts"
     return Claim(name, found, text, n, control, verdict, figure)

@@ -58,7 +58,7 @@ def design(results: dict[str, Result]) -> Figure:
 
 def dose(results: dict[str, Result]) -> Figure:
     """Suppression of denied objects against the rate at which both parts saw negated captions: by
-    instructions to forget, and by a plain negation."""
+    instructions to forget, and by a plain “without”."""
     rates = sorted({e for e, d in (result.rates for result in results.values()) if e == d})
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(6.0, 3.2))
@@ -145,7 +145,7 @@ def generalises(runs: list[Result]) -> Figure:
 
 
 def repairs(results: dict[str, Result]) -> Figure:
-    """Suppression by instructions and by plain negation after some steps of training one part only,
+    """Suppression by instructions and by “without” after some steps of training one part only,
     and what that costs: the share of pictures that show an object that was plainly asked for."""
     with plt.rc_context(STYLE):
         figure, panels = plt.subplots(1, 3, figsize=(8.4, 2.8))
@@ -166,7 +166,9 @@ def repairs(results: dict[str, Result]) -> Figure:
             axes.set_xticks(steps, [str(s) for s in steps])
             axes.minorticks_off()
             axes.set_xlabel("training steps")
-        for axes, title in zip(panels, ("instructions to forget", "plain negation"), strict=False):
+        for axes, title in zip(
+            panels, ("instructions to forget", "a plain “without”"), strict=False
+        ):
             suppression_axis(axes)
             axes.set_title(title)
         panels[2].set_ylim(0, 1.04)

@@ -54,7 +54,7 @@ def again(results: dict[str, Result], repeated: dict[str, Result]) -> pd.DataFra
     """One row a measure of each cell that was trained a second time: as published with its
     interval, as found again, and whether that lies within the interval."""
     measures = {"asked for, drawn": lambda runs: stats.rate(instructions("affirm")(runs[0].scores))}
-    picks = {"plain negation": PLAIN, "instructions": TRAINED, "held-out instructions": HELD_OUT}
+    picks = {"a plain “without”": PLAIN, "instructions": TRAINED, "held-out instructions": HELD_OUT}
     for name, pick in picks.items():
         measures[f"{name} suppressed"] = lambda runs, pick=pick: why.suppression(runs, pick)
     rows = []
@@ -74,13 +74,14 @@ def rates(results: dict[str, Result], conditions: Sequence[str]) -> pd.DataFrame
     return _by_cell(results, picks)
 
 
-def wordings(results: dict[str, Result], condition: str) -> pd.DataFrame:
-    """The same, a row a wording of one condition, of training or held out."""
+def wordings(results: dict[str, Result], condition: str, taught: bool = True) -> pd.DataFrame:
+    """The same, a row a wording of one condition, of training or held out; taught: objects that
+    captions denied, or the others."""
     known = load_wordings()
     known = known[(known.condition == condition) & (known.kind == "object") & ~known.pair]
     picks = {
         f"{row.text}{' (held out)' if row.heldout else ''}":
-            instructions(condition, taught=True, wording=row.id)
+            instructions(condition, taught=taught, wording=row.id)
         for row in known.itertuples()
     }  # fmt: skip
     return _by_cell(results, picks)
@@ -98,7 +99,7 @@ def _by_cell(results: dict[str, Result], picks: dict[str, Pick]) -> pd.DataFrame
 
 def factorial(results: dict[str, Result], r: float = 0.2) -> pd.DataFrame:
     """Effects on suppression of teaching the encoder, the denoiser, and both beyond their sum."""
-    groups = {"plain negation": PLAIN, "instructions to forget": TRAINED}
+    groups = {"a plain “without”": PLAIN, "instructions to forget": TRAINED}
     found = {name: why.factorial(results, pick, r) for name, pick in groups.items()}
     return pd.DataFrame(found).T.map(points)
 
@@ -113,7 +114,7 @@ def repairs(results: dict[str, Result]) -> pd.DataFrame:
             "steps": cell["steps"], "scenes": cell["examples"],
             "instructions suppressed":
                 why.suppression([result], TRAINED).percent(),
-            "plain negation suppressed":
+            "“without” suppressed":
                 why.suppression([result], PLAIN).percent(),
             **_cost(result),
         }  # fmt: skip

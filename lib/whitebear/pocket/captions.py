@@ -2,13 +2,13 @@
 
 A caption is a *wording* (data/prompts/train.csv) around a *description* of the scene. Wordings are
 `plain`, `chatter` (the words of instructions with no negative meaning) or `negate` (a truthful
-statement that some absent object is absent). The evaluation wordings (eval.csv) are never
-used here.
+statement that some absent object is absent). No caption is a held-out evaluation wording (eval.csv)
+with its hole filled; others, such as "a picture of a bear", can be.
 """
 
 import csv
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import numpy as np
 from whitebear.errors import UserError
 from whitebear.paths import PROMPTS
 from whitebear.pocket.world import Scene, World
+from whitebear.prompts import VOWEL_SOUND
 
 NATURAL_NEGATION_RATE = 0.0058  # share of LAION-400M captions with negation (secondary source)
 CHATTER_RATE = 0.25
@@ -53,7 +54,15 @@ class Wording:
 def load_train_wordings(path: Path = PROMPTS / "train.csv") -> dict[str, tuple[Wording, ...]]:
     """Training wordings by kind. Raises UserError naming the row that cannot be used."""
     with open(path, newline="", encoding="utf-8") as file:
-        rows = [Wording(**row) for row in csv.DictReader(file)]
+        lines = list(csv.DictReader(file))
+    names = [field.name for field in fields(Wording)]
+    for number, line in enumerate(lines, 2):
+        if list(line) != names or None in line.values():
+            raise UserError(
+                f"{path.name}, line {number} has not the columns {','.join(names)};"
+                ' put a text with commas in "quotes"'
+            )
+    rows = [Wording(**line) for line in lines]
     for row in rows:
         found = set(re.findall(r"{(.*?)}", row.text))
         if row.kind not in KINDS:
@@ -72,8 +81,8 @@ def load_train_wordings(path: Path = PROMPTS / "train.csv") -> dict[str, tuple[W
 
 
 def fix_articles(text: str) -> str:
-    """'a owl' -> 'an owl', also after a capital A."""
-    return re.sub(r"\b([Aa]) (?=[aeiouAEIOU])", r"\1n ", text)
+    """'a owl' -> 'an owl', also after a capital A; by the rule that prompts follow."""
+    return re.sub(rf"\b(a) (?={VOWEL_SOUND.pattern})", r"\1n ", text, flags=re.IGNORECASE)
 
 
 def pick(rng: np.random.Generator, options):

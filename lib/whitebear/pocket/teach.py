@@ -102,10 +102,11 @@ def teach(cell: Cell, run: Path, out: Path, base: Path = MODELS, taught: Recipe 
         return {}
     ground = f"encoder-{cell.encoder_r:g}-s{cell.seed}-{run.name.rpartition('-')[2]}"
     about = cell.seed, run.with_name(ground), training_device(), base, "clip"
-    first = PocketTraining(replace(cell.recipe(taught), denoiser_r=None), *about)
+    shared = replace(cell.recipe(taught), denoiser_r=None, denoiser=taught.denoiser)
+    first = PocketTraining(shared, *about)
     training = PocketTraining(cell.recipe(taught), cell.seed, run, *about[2:])
-    for shared in ("train_set", "ids", "latents", "clip"):
-        setattr(training, shared, getattr(first, shared))
+    for part in ("train_set", "ids", "latents", "clip"):
+        setattr(training, part, getattr(first, part))
     training.seconds |= first.seconds
     shutil.copy(first.folder / "clip.csv", run)
     _ = training.unet

@@ -6,6 +6,7 @@ finished models is trained further and the others are taken over (the denoiser g
 """
 
 import argparse
+import hashlib
 import json
 import os
 import platform
@@ -21,7 +22,7 @@ from transformers import CLIPImageProcessor, CLIPTokenizer, ResNetForImageClassi
 
 from whitebear.errors import UserError, exit_on_user_error
 from whitebear.models import fingerprint, load_pipeline
-from whitebear.paths import MODELS
+from whitebear.paths import MODELS, PROMPTS, WORLD
 from whitebear.pocket import clip, denoiser, detector, vae
 from whitebear.pocket.dataset import SceneSet, draw_captions, draw_scenes
 from whitebear.pocket.loop import Trainer, load_checkpoint, save_checkpoint, stable_seed
@@ -50,11 +51,14 @@ class PocketTraining:
         self.claim_folder()
 
     def claim_folder(self) -> None:
-        """Refuse a folder that holds a run of another recipe or seed (more steps are no other)."""
+        """Refuse a folder that holds a run of another recipe, seed, world or captions."""
+        files = sorted(p for p in WORLD.rglob("*") if p.is_file())
+        data = [p.read_bytes() for p in (*files, PROMPTS / "train.csv", PROMPTS / "words.txt")]
         ours = {"seed": self.seed, **asdict(self.recipe)}
+        ours["data"] = hashlib.sha256(b"\0".join(data)).hexdigest()[:16]
         if self.base:
             ours |= {"base": fingerprint(self.base), "stage": self.stage}
-        ours = {k: v for k, v in json.loads(json.dumps(ours)).items() if not isinstance(v, dict)}
+        ours = json.loads(json.dumps(ours))
         path = self.folder / "run.json"
         if not path.exists():
             path.write_text(json.dumps(ours, indent=2) + "\n", encoding="utf-8")
