@@ -90,3 +90,13 @@ def test_numbers_are_flat_scalars(world):
     assert numbers["images"] == len(scores)
     assert numbers["affirm_rate"] == "100 % [99, 100]"
     assert numbers["repeat_change"] == "undefined"
+
+
+def test_wordings_that_differ_are_not_hidden_in_their_mean(world):
+    scores = made_up(world, negate=0.5, forget_then_request=0.97)
+    odd = scores.wording == "negate-no"
+    scores.loc[odd, "present"] = False
+    text = answers.by_wording(scores, "negate")
+    assert text.startswith(" (0 to ") and text.endswith(" % by wording)")
+    assert f"of the pictures{text}, and" in answers.short_answer(scores)
+    assert not answers.by_wording(scores, "repeat")

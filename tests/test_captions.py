@@ -144,3 +144,15 @@ def test_unusable_training_wordings_are_refused(tmp_path, row):
     path.write_text(f"id,kind,text\n{row}\n")
     with pytest.raises(UserError, match="train.csv: w "):
         load_train_wordings(path)
+
+
+def test_a_training_wording_with_a_bare_comma_is_refused(tmp_path):
+    path = tmp_path / "train.csv"
+    path.write_text("id,kind,text\nw,plain,well, here is {x}\n")
+    with pytest.raises(UserError, match='train.csv, line 2 has not the columns .* in "quotes"'):
+        load_train_wordings(path)
+
+
+def test_captions_and_prompts_agree_on_articles():
+    for noun in ("owl", "unicorn", "one-eyed cat", "umbrella", "bear"):
+        assert fix_articles(f"this is a {noun}") == fill("this is a {c}", c=noun)[0]

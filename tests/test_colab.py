@@ -49,7 +49,7 @@ def test_only_what_is_too_old_is_replaced(asked, capsys):
 
 def test_an_old_torch_is_named_and_left_alone(asked):
     for old in ({"torch": "2.5.1+cu121"}, {"torch": None}):
-        with pytest.raises(UserError, match="torch is .* needs 2.6 or newer; choose the latest"):
+        with pytest.raises(UserError, match="torch is .* needs 2.8 or newer; choose the latest"):
             prepare(ROOT, (COLAB | old).get)
     assert not asked
 

@@ -1,5 +1,7 @@
 """Attention in detail, patches, and the words for them, on random pipelines and planted numbers."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -185,3 +187,23 @@ def test_words_for_changes(ends, word):
 )  # fmt: skip
 def test_words_for_swaps(ends, word):
     assert inner_answers.carries(Estimate(sum(ends) / 2, *ends, 9, 3)) == word
+
+
+def test_without_an_interval_nothing_is_said():
+    assert inner_answers.carries(Estimate(math.nan, math.nan, math.nan, 0, 0)) == "undecided"
+
+
+@pytest.mark.parametrize(
+    ("change", "word"), [(-0.02, "lowers it"), (0.02, "raises it"), (0.0, "no change")]
+)
+def test_positive_controls_are_judged_in_both_directions(change, word):
+    rng = np.random.default_rng(0)
+    rows = []
+    for concept in ("bear", "owl", "car", "house"):
+        for seed in range(4):
+            plain = 0.1 + 0.001 * rng.normal()
+            rows.append((concept, seed, "as it is", plain))
+            rows.append((concept, seed, "weight 1/2", plain + change + 0.001 * rng.normal()))
+    controls = pd.DataFrame(rows, columns=["concept", "seed", "what", "auc"])
+    (claim,) = inner_answers.watching_claims(pd.DataFrame(), controls)
+    assert claim.verdict == word

@@ -8,7 +8,7 @@ import pytest
 from families import build
 from whitebear import explorer, explorer_panel, explorer_view
 from whitebear.errors import UserError
-from whitebear.explorer import YOURS, draw, twins, words_of
+from whitebear.explorer import YOURS, draw, prompt_of, twins, words_of
 from whitebear.explorer_panel import Explorer
 
 STEPS, GUIDANCE = 3, 4.0
@@ -73,6 +73,14 @@ def test_twins_are_the_control_or_the_plainest_wording_of_the_same_kind():
     assert twins("bear", 0, "negate-pair-without")["omit"] == "a picture of a cat"
     assert twins("bear", 0)["affirm"] == "a picture of a bear"
     assert "white" in twins("white", 0)["affirm"] and "white" not in twins("white", 0)["omit"]
+
+
+def test_a_wording_that_does_not_belong_is_refused():
+    assert prompt_of("owl", "negate", "negate-without", 0).endswith("without an owl")
+    with pytest.raises(UserError, match="unknown wording 'forget-paper' here; "):
+        prompt_of("bear", "negate", "forget-paper", 0)
+    with pytest.raises(UserError, match="unknown wording 'negate-withot' here; did you mean"):
+        twins("bear", 0, "negate-withot")
 
 
 def test_words_come_once_in_lower_case():

@@ -77,12 +77,14 @@ def test_half_written_results_are_none(tmp_path, table, monkeypatch):
     assert again.asked == ["bear", "owl"]
 
 
-@pytest.mark.parametrize("changed", ["steps", "guidance", "prompt", "name", "code"])
+@pytest.mark.parametrize("changed", ["steps", "guidance", "prompt", "name", "code", "judge"])
 def test_whatever_decides_a_result_decides_where_it_is_kept(tmp_path, table, changed, monkeypatch):
     Kept(tmp_path, "pocket", 2, 4.0).by_concept("count", table, Counting())
     if changed == "code":
         monkeypatch.setattr(kept, "LIBRARY", tmp_path)
         (tmp_path / "new.py").write_text("1")
+    if changed == "judge":
+        monkeypatch.setattr(kept, "judge_state", lambda model: "another")
     other = table.assign(prompt=table.prompt + "!") if changed == "prompt" else table
     sampling = 3 if changed == "steps" else 2, 5.0 if changed == "guidance" else 4.0
     again = Counting()
@@ -95,3 +97,8 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="output folder .* cannot be written"):
         Kept(tmp_path / "file", "pocket", 2, 4.0)
+
+
+def test_a_grid_without_rows_is_refused(tmp_path, table):
+    with pytest.raises(UserError, match="count: the grid has no such rows"):
+        Kept(tmp_path, "pocket", 2, 4.0).by_concept("count", table[:0], Counting())

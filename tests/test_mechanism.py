@@ -53,6 +53,8 @@ def test_the_taught_model_leaves_out_what_the_shipped_one_draws(pipes):
 def test_captions_as_prompts_name_what_the_caption_denies():
     table = mechanism.captions(["owl"], 1)
     assert len(table) == len(mechanism.caption_texts()) == table.wording.nunique()
+    with pytest.raises(UserError, match="no concept is left that captions denied"):
+        mechanism.captions([], 1)
     row = table.set_index("wording").loc["negate-15"]
     assert row.prompt.startswith("forget the owl. ") and row.prompt.endswith(" and an owl")
     assert row.twice and [row.prompt[a:b] for a, b in row.spans] == ["owl", "owl"]

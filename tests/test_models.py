@@ -121,6 +121,7 @@ def test_a_hub_id_that_cannot_be_fetched():
 def test_fingerprint_follows_the_files(broken):
     before = fingerprint(broken)
     (broken / "README.md").write_text("a card changes nothing")
+    (broken / "quality.json").write_text('{"seconds": 5.4}')  # nor does how it was measured
     assert fingerprint(broken) == before
     data = bytearray((broken / UNET).read_bytes())
     data[-1] ^= 1

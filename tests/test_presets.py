@@ -43,6 +43,11 @@ def test_the_memory_plan_that_is_promised_for_16_gib(name):
     assert memory_plan(parts, 79) == FREE
 
 
+def test_a_small_model_stays_whole_on_a_small_gpu():
+    assert memory_plan({"unet": 0.02, "text_encoder": 0.01}, 5.0) == FREE
+    assert memory_plan({"unet": 0.02, "text_encoder": 0.01}, 0.02) != FREE
+
+
 def test_plans_follow_the_largest_part():
     parts = {"unet": 4.0, "text_encoder": 9.0}
     assert memory_plan(parts, 22.1) == FREE

@@ -10,6 +10,7 @@ from whitebear.errors import UserError
 from whitebear.paths import MODELS
 from whitebear.prompts import (
     COLUMNS,
+    about_objects,
     an,
     caption_of,
     check_concepts,
@@ -212,3 +213,10 @@ def test_bad_conditions_are_refused(world):
     for conditions in ([], "negate"):
         with pytest.raises(UserError, match="give a list such as"):
             prompt_grid(["bear"], conditions, 1, world=world)
+
+
+def test_a_chapter_about_objects_says_when_there_are_too_few(world):
+    table = prompt_grid(["white", "bear", "pencil"], ["affirm"], 1, world=world)
+    assert set(about_objects(table).concept) == {"bear"}
+    with pytest.raises(UserError, match="give at least 2 objects"):
+        about_objects(table, least=2)

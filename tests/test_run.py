@@ -211,3 +211,20 @@ def test_parquet_is_replaced_as_a_whole(tmp_path):
 def test_the_code_that_decides_a_chunk_exists():
     folder = Path(run_module.__file__).parent
     assert all((folder / name).is_file() for name in run_module.CODE)
+
+
+def test_rows_merged_by_another_process_are_found_where_they_went(tmp_path, monkeypatch):
+    """While we read two files, another process merges them into one and removes them."""
+    for key in "ab":
+        write_parquet(pd.DataFrame({"key": [key], "n": [1]}), tmp_path / f"{key}.parquet")
+    read = pd.read_parquet
+
+    def merged_meanwhile(path):
+        monkeypatch.setattr(pd, "read_parquet", read)
+        write_parquet(pd.DataFrame({"key": ["a", "b"], "n": [1, 1]}), tmp_path / "all-1.parquet")
+        for name in ("a", "b"):
+            (tmp_path / f"{name}.parquet").unlink()
+        return read(path)
+
+    monkeypatch.setattr(pd, "read_parquet", merged_meanwhile)
+    assert sorted(run_module._kept_rows(tmp_path).index) == ["a", "b"]

@@ -134,5 +134,7 @@ def test_effects_are_held_against_controls_and_longer_training_is_no_repetition(
     assert (found.value, found.n) == (pytest.approx(-0.5), 120)
     assert found.low < -0.5 < found.high
     assert np.isnan(why.effect([], instructions("negate")).value)
+    alone = Result(run.record, run.scores[run.scores.wording == "negate-without"])
+    assert np.isnan(why.effect([alone], instructions("negate")).value)  # its control was not drawn
     longer = result(0.2, 0.2, times=4)
     assert why.runs_of({"a": run, "b": longer}, 0.2, 0.2) == [run]
