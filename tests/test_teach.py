@@ -176,3 +176,9 @@ def test_lines_that_are_no_repair_are_refused(tmp_path):
 def test_an_unknown_cell_is_refused():
     with pytest.raises(SystemExit):
         teach.main(["e1"])
+
+
+def test_how_many_pictures_judge_a_cell_is_part_of_its_origin():
+    cell = teach.Cell("e20-d20-s9", 0.2, 0.2, 9, 1)
+    few, more = (teach.origin_of(cell, cell.recipe(), seeds) for seeds in (2, 4))
+    assert few != more and few["base"] == more["base"]

@@ -128,9 +128,11 @@ def score(folder: Path, seeds: int = SEEDS, steps: int = STEPS, per_concept: int
     return table, judge(load_pipeline(str(folder / "pocket")), detector, load_world(), per_concept)
 
 
-def origin_of(cell, recipe: Recipe) -> dict:
-    """What decides a cell's results."""
-    about = {"cell": asdict(cell), "recipe": asdict(recipe)}
+def origin_of(cell, recipe: Recipe, seeds: int = SEEDS) -> dict:
+    """What decides a cell's results: what it learns, and `seeds` and more of the pictures."""
+    pictures = {"conditions": CONDITIONS, "seeds": seeds, "steps": STEPS, "guidance": GUIDANCE,
+                "per_concept": PER_CONCEPT}  # fmt: skip
+    about = {"cell": asdict(cell), "recipe": asdict(recipe), "pictures": pictures}
     return json.loads(json.dumps(about)) | {"base": fingerprint(MODELS / "pocket")}
 
 
@@ -139,7 +141,7 @@ def publish(cell, recipe: Recipe, make: Callable, seeds: int, place: str = PUBLI
 
     Returns the record of where its results come from.
     """
-    results, out, origin = RESULTS / place, OUT / place / cell.id, origin_of(cell, recipe)
+    results, out, origin = RESULTS / place, OUT / place / cell.id, origin_of(cell, recipe, seeds)
     record = results / f"{cell.id}.json"
     if record.is_file() and origin.items() <= json.loads(record.read_text()).items():
         return record
