@@ -143,7 +143,7 @@ def points(difference: Estimate) -> str:
 
 def _effect(difference: Estimate, pairs: pd.DataFrame) -> str:
     margin = f"{100 * MARGIN:.0f} points"
-    direction = _direction(difference)
+    direction = direction_of(difference)
     if stats.equivalent(pairs, MARGIN):
         also = f" (it {direction} the rate, but by less than that)" if direction else ""
         return f"shown to be smaller than {margin} either way{also}"
@@ -172,11 +172,11 @@ def claims(scores: pd.DataFrame) -> list[Claim]:
 def _changed(difference: Estimate, pairs: pd.DataFrame) -> str:
     if stats.equivalent(pairs, MARGIN):
         return "no change"
-    direction = _direction(difference)
+    direction = direction_of(difference)
     return f"{direction} it" if direction else "undecided"
 
 
-def _direction(difference: Estimate) -> str:
+def direction_of(difference: Estimate) -> str:
     """What an instruction does to a rate, where the interval says so: "lowers", "raises" or ""."""
     return "lowers" if difference.high < 0 else "raises" if difference.low > 0 else ""
 

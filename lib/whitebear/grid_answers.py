@@ -3,7 +3,7 @@
 import pandas as pd
 
 from whitebear import stats
-from whitebear.answers import by_wording, is_usable, outcome, points
+from whitebear.answers import by_wording, direction_of, is_usable, outcome, points
 from whitebear.claims import Claim
 from whitebear.figures import name_of
 from whitebear.stats import Estimate
@@ -64,7 +64,7 @@ def answer(scores: pd.DataFrame, table: pd.DataFrame) -> str:
 
 
 def _likelier(found: Estimate) -> str:
-    return "likelier" if found.low > 0 else "less likely" if found.high < 0 else UNDECIDED
+    return {"raises": "likelier", "lowers": "less likely", "": UNDECIDED}[direction_of(found)]
 
 
 def claims(scores: pd.DataFrame, table: pd.DataFrame) -> list[Claim]:

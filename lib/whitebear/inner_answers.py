@@ -8,6 +8,7 @@ text carries a concept if swapping it goes at least half of the way.
 import pandas as pd
 
 from whitebear import stats
+from whitebear.answers import direction_of
 from whitebear.claims import Claim
 from whitebear.encoder import FINAL, SPLITS
 from whitebear.encoder_figures import PLACE_NAMES
@@ -134,9 +135,9 @@ def watching_claims(found: pd.DataFrame, controls: pd.DataFrame) -> list[Claim]:
     for what in dict.fromkeys(controls.what[controls.what != "as it is"]):
         rows = controls[controls.what == what].join(plain.rename("plain"), on=["concept", "seed"])
         change = stats.paired_difference(rows.assign(difference=rows.auc - rows.plain))
-        verdict = "lowers it" if change.high < 0 else "raises it" if change.low > 0 else "undecided"
-        if verdict == "undecided" and moves(change, MARGIN * plain.mean()) == "stays":
-            verdict = "no change"
+        none = "no change" if moves(change, MARGIN * plain.mean()) == "stays" else "undecided"
+        direction = direction_of(change)
+        verdict = f"{direction} it" if direction else none
         claims.append(
             Claim(
                 f"{what.capitalize()}, a positive control, lowers attention to the word", change,

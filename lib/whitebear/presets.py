@@ -85,7 +85,8 @@ def memory_plan(parts: Mapping[str, float], free: float) -> str:
     >>> memory_plan({"unet": 1.6, "text_encoder": 0.2, "vae": 0.2}, free=15)
     'none'
     """
-    if sum(parts.values()) < min(SMALL, free) or sum(parts.values()) + ROOM <= free:
+    weights = sum(parts.values())
+    if weights < min(SMALL, free) or weights + ROOM <= free:
         return FREE
     largest = max(
         size + (TEXT_ROOM if name.startswith("text_encoder") else ROOM)

@@ -128,7 +128,7 @@ def score(folder: Path, seeds: int = SEEDS, steps: int = STEPS, per_concept: int
     return table, judge(load_pipeline(str(folder / "pocket")), detector, load_world(), per_concept)
 
 
-def origin_of(cell, recipe: Recipe, seeds: int = SEEDS) -> dict:
+def origin_of(cell, recipe: Recipe, seeds: int) -> dict:
     """What decides a cell's results: what it learns, and `seeds` and more of the pictures."""
     pictures = {"conditions": CONDITIONS, "seeds": seeds, "steps": STEPS, "guidance": GUIDANCE,
                 "per_concept": PER_CONCEPT}  # fmt: skip

@@ -6,7 +6,6 @@ finished models is trained further and the others are taken over (the denoiser g
 """
 
 import argparse
-import hashlib
 import json
 import os
 import platform
@@ -28,6 +27,7 @@ from whitebear.pocket.dataset import SceneSet, draw_captions, draw_scenes
 from whitebear.pocket.loop import Trainer, load_checkpoint, save_checkpoint, stable_seed
 from whitebear.pocket.recipe import RECIPES, Recipe
 from whitebear.pocket.world import load_world
+from whitebear.run import digest
 from whitebear.scoring import Detector
 
 
@@ -52,10 +52,11 @@ class PocketTraining:
 
     def claim_folder(self) -> None:
         """Refuse a folder that holds a run of another recipe, seed, world or captions."""
-        files = sorted(p for p in WORLD.rglob("*") if p.is_file())
-        data = [p.read_bytes() for p in (*files, PROMPTS / "train.csv", PROMPTS / "words.txt")]
-        ours = {"seed": self.seed, **asdict(self.recipe)}
-        ours["data"] = hashlib.sha256(b"\0".join(data)).hexdigest()[:16]
+        texts = [
+            (PROMPTS / name).read_text(encoding="utf-8") for name in ("train.csv", "words.txt")
+        ]
+        data = digest(fingerprint(WORLD), *texts)
+        ours = {"seed": self.seed, "data": data, **asdict(self.recipe)}
         if self.base:
             ours |= {"base": fingerprint(self.base), "stage": self.stage}
         ours = json.loads(json.dumps(ours))
