@@ -13,7 +13,7 @@ help:  ## show these targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-6s %s\n", $$1, $$2}'
 
 book: $(INSTALLED)  ## install, execute the notebooks and build the site (PROFILE=quick or full)
-	@$(BIN)/python -m whitebear.build --profile $(PROFILE)
+	@$(BIN)/python -m whitebear build --profile $(PROFILE)
 
 test: book  ## every test: unit tests, stored notebook outputs, the built pages in a browser
 	$(PYTEST) tests notebooks --nbval-lax --nbval-current-env --nbval-cell-timeout=300
@@ -22,7 +22,7 @@ unit: $(INSTALLED)  ## only the unit tests: neither notebooks nor browser
 	$(PYTEST) tests --ignore=tests/site
 
 full: $(INSTALLED)  ## run every chapter at its published size and keep the numbers in data/results (resumable)
-	@$(BIN)/python -m whitebear.publish
+	@$(BIN)/python -m whitebear publish
 
 bench: $(INSTALLED)  ## how fast: attention hooks beside their peers, the grid (20 min; leave the machine alone)
 	$(BIN)/python tests/bench/bench_attention.py

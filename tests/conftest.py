@@ -22,7 +22,7 @@ from transformers import (
     ResNetForImageClassification,
 )
 
-from whitebear.pocket.world import load_world
+from whitebear.pocket.world.scene import load_world
 
 WIDTH = 16
 SCHEDULE = {"prediction_type": "v_prediction", "steps_offset": 1, "clip_sample": False}

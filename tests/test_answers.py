@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from whitebear import answers
+from whitebear.book.chapters import told_to_forget as answers
 from whitebear.prompts import prompt_grid
 from whitebear.stats import Estimate, add_twin
 

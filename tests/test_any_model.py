@@ -14,15 +14,17 @@ from IPython.core.interactiveshell import InteractiveShell
 
 import conftest
 import families
-from whitebear import attention, patching, scoring
-from whitebear.calibration import NEUTRAL, calibrate
+from whitebear.draw.generate import fitting_batch, generate
+from whitebear.draw.grid import Run, run_grid
 from whitebear.errors import UserError
-from whitebear.generate import fitting_batch, generate
+from whitebear.files import ROOT
 from whitebear.hooks import patch_text, text_states
-from whitebear.models import load_pipeline
-from whitebear.paths import ROOT
+from whitebear.measures import attention
+from whitebear.measures import swaps as patching
+from whitebear.models.load import load_pipeline
 from whitebear.prompts import prompt_grid
-from whitebear.run import Run, run_grid
+from whitebear.scoring import judge as scoring
+from whitebear.scoring.calibration import NEUTRAL, calibrate
 
 FAMILIES = ("sd", "sdxl", "sd3", "flux")
 CHAPTERS = ("03", "04", "05", "06", "07", "08", "10")

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 from families import build
-from whitebear import attention, attention_figures
+from whitebear.book.figures import attention as attention_figures
 from whitebear.errors import UserError
+from whitebear.measures import attention
 from whitebear.prompts import prompt_grid
 
 STEPS = 3

@@ -11,9 +11,9 @@ import pytest
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from whitebear import build, execute, publish, staging
+from whitebear.book.build import build, execute, publish, staging
+from whitebear.book.report.numbers import page_names, save_numbers
 from whitebear.errors import UserError
-from whitebear.numbers import page_names, save_numbers
 
 PARAMETERS = """\
 seeds: int = 2  # images per cell
@@ -290,12 +290,12 @@ def run(*arguments: str) -> subprocess.CompletedProcess:
 def test_the_commands_answer_bad_input_with_one_line_and_exit_code_2(toy):
     notebook, copy = str(toy / "notebooks/01_toy.ipynb"), toy / "copy.ipynb"
     for arguments, said in [
-        (("whitebear.build", "--profile", "nope"), "unknown profile 'nope'"),
-        (("whitebear.execute", notebook, str(copy), "seeds=two"), "expected int"),
-        (("whitebear.execute", notebook, str(copy), "colour=red"), "has no parameter 'colour'"),
-        (("whitebear.execute", notebook, notebook), "must be another file"),
-        (("whitebear.execute", str(toy / "none.ipynb"), str(copy)), "does not exist"),
-        (("whitebear.execute", notebook), "give NOTEBOOK COPY"),
+        (("whitebear", "build", "--profile", "nope"), "unknown profile 'nope'"),
+        (("whitebear", "execute", notebook, str(copy), "seeds=two"), "expected int"),
+        (("whitebear", "execute", notebook, str(copy), "colour=red"), "has no parameter 'colour'"),
+        (("whitebear", "execute", notebook, notebook), "must be another file"),
+        (("whitebear", "execute", str(toy / "none.ipynb"), str(copy)), "does not exist"),
+        (("whitebear", "execute", notebook), "give NOTEBOOK COPY"),
     ]:
         done = run(*arguments)
         assert done.returncode == 2 and said in done.stderr, done.stderr
@@ -307,7 +307,7 @@ def test_one_notebook_can_be_executed_with_values_of_ones_own(toy):
     copy = toy / "copy.ipynb"
     output = f"output={toy / 'results'}"
     done = run(
-        "whitebear.execute", str(toy / "notebooks/01_toy.ipynb"), str(copy), "rate=1", output
+        "whitebear", "execute", str(toy / "notebooks/01_toy.ipynb"), str(copy), "rate=1", output
     )
     assert done.returncode == 0 and copy.is_file(), done.stderr
     assert json.loads((toy / "results/01_toy.json").read_text()) == {"rate": 1, "seeds": 2}

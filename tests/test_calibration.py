@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from whitebear import calibration, calibration_figures
-from whitebear.calibration import NEUTRAL, calibrate, why_not
+from whitebear.book.figures import calibration as calibration_figures
 from whitebear.errors import UserError
+from whitebear.scoring import calibration
+from whitebear.scoring.calibration import NEUTRAL, calibrate, why_not
 
 SHOWN = {"affirm": 0.65, "omit": 0.0, "negate": 0.5}  # share of pictures that have the concept
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from whitebear.errors import UserError
-from whitebear.pocket.captions import caption, fix_articles, load_train_wordings
-from whitebear.pocket.world import load_world
+from whitebear.pocket.world.captions import caption, fix_articles, load_train_wordings
+from whitebear.pocket.world.scene import load_world
 from whitebear.prompts import fill, load_wordings
 
 WORLD = load_world()

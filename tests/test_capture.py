@@ -11,9 +11,9 @@ from conftest import WIDTH
 from families import FAMILIES, build, draw, explicit_attention, tiny_sd3
 from whitebear.errors import UserError
 from whitebear.hooks import capture_attention
-from whitebear.hooks.families import layer_grid
 from whitebear.hooks.kernels import attention_and_lse, log_denominator
 from whitebear.hooks.words import ROLES
+from whitebear.models.families import layer_grid
 
 PROMPT = "a picture of a white bear and a car"
 JOINT = {"sd3": slice(0, 64), "flux": slice(32, None)}  # image queries

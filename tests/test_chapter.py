@@ -6,11 +6,11 @@ import nbformat
 import pandas as pd
 import pytest
 
+from whitebear.book.build.execute import execute
+from whitebear.draw.grid import Run
 from whitebear.errors import UserError
-from whitebear.execute import execute
-from whitebear.models import REGISTRY
-from whitebear.paths import ROOT
-from whitebear.run import Run
+from whitebear.files import ROOT
+from whitebear.models.load import REGISTRY
 
 CHAPTER = ROOT / "notebooks" / "03_told_to_forget.ipynb"
 

@@ -3,7 +3,7 @@
 import nbformat
 import pytest
 
-from whitebear import checks
+from whitebear.book.build import checks
 
 
 def small_notebook(path, check="print(6 * 7)"):

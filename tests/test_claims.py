@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from whitebear.claims import Claim, as_records, table
+from whitebear.book.report.claim import Claim, as_records, table
+from whitebear.book.report.numbers import page_names, save_numbers
 from whitebear.errors import UserError
-from whitebear.numbers import page_names, save_numbers
 from whitebear.stats import Estimate
 
 FOUND = Estimate(0.03, 0.01, 0.05, 64, 8)

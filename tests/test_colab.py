@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from whitebear.colab import installed, lacking, prepare
+from whitebear.book.build.colab import installed, lacking, prepare
 from whitebear.errors import UserError
-from whitebear.paths import ROOT
+from whitebear.files import ROOT
 
 # As on Colab with Python 3.13, August 2026 (its published list of packages; huggingface_hub: the
 # oldest that its transformers accepts).

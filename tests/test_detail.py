@@ -8,13 +8,16 @@ import pytest
 import xarray as xr
 
 from conftest import tiny_pipeline
-from whitebear import attention_detail, detail_figures, inner_answers, patching
-from whitebear.attention import watch
-from whitebear.calibration import calibrate
-from whitebear.generate import generate
+from whitebear.book.chapters import inner_answers
+from whitebear.book.figures import heads as detail_figures
+from whitebear.draw.generate import generate
 from whitebear.hooks import patch_text
-from whitebear.models import load_pipeline
+from whitebear.measures import heads as attention_detail
+from whitebear.measures import swaps as patching
+from whitebear.measures.attention import watch
+from whitebear.models.load import load_pipeline
 from whitebear.prompts import prompt_grid
+from whitebear.scoring.calibration import calibrate
 from whitebear.stats import Estimate
 
 

@@ -6,9 +6,11 @@ import pytest
 import xarray as xr
 
 from conftest import tiny_pipeline
-from whitebear import encoder, encoder_figures, inner_answers
-from whitebear.encoder import FINAL
+from whitebear.book.chapters import inner_answers
+from whitebear.book.figures import text_states as encoder_figures
 from whitebear.hooks import text_states
+from whitebear.measures import text_states as encoder
+from whitebear.measures.text_states import FINAL
 from whitebear.prompts import prompt_grid
 
 CONDITIONS = ["affirm", "repeat", "negate", "forget_then_request"]

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from families import build
-from whitebear import explorer, explorer_panel, explorer_view
+from whitebear.book.explorer import drawing as explorer
+from whitebear.book.explorer import panel as explorer_panel
+from whitebear.book.explorer import view as explorer_view
+from whitebear.book.explorer.drawing import YOURS, draw, prompt_of, twins, words_of
+from whitebear.book.explorer.panel import Explorer
 from whitebear.errors import UserError
-from whitebear.explorer import YOURS, draw, prompt_of, twins, words_of
-from whitebear.explorer_panel import Explorer
 
 STEPS, GUIDANCE = 3, 4.0
 PROMPT = "a red house without a bear"

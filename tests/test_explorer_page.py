@@ -6,9 +6,9 @@ import nbformat
 import pytest
 import yaml
 
-from whitebear import staging
+from whitebear.book.build import staging
 from whitebear.errors import UserError
-from whitebear.paths import ROOT
+from whitebear.files import ROOT
 
 VENDOR = ROOT / "book/_static/vendor"
 

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from whitebear import figures, stats
+from whitebear import stats
+from whitebear.book.figures import presence as figures
 from whitebear.errors import UserError
 from whitebear.prompts import prompt_grid
 

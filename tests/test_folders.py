@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from whitebear import folders
+from whitebear import files as folders
+from whitebear.book.report.numbers import save_numbers
 from whitebear.errors import UserError
-from whitebear.folders import check_writable
-from whitebear.numbers import save_numbers
+from whitebear.files import check_writable
 
 
 @pytest.fixture

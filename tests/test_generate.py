@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from families import tiny_sdxl
+from whitebear.draw.generate import generate, noise_seed
 from whitebear.errors import UserError
-from whitebear.generate import generate, noise_seed
-from whitebear.models import load_pipeline
+from whitebear.models.load import load_pipeline
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,11 @@
 import pandas as pd
 import pytest
 
-from whitebear import grid_answers, grid_figures, stats
-from whitebear.figures import look_of, name_of, signed_percent
-from whitebear.prompts import load_wordings, prompt_grid
+from whitebear import stats
+from whitebear.book.chapters import every_wording as grid_answers
+from whitebear.book.figures import wordings as grid_figures
+from whitebear.book.figures.style import look_of, signed_percent
+from whitebear.prompts import load_wordings, name_of, prompt_grid
 
 CONDITIONS = ["affirm", "omit", "mention", "repeat", "describe", "negate", "forget_only",
               "forget_then_request", "reinforced", "role", "implicit"]  # fmt: skip

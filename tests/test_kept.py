@@ -6,9 +6,11 @@ import pytest
 import xarray as xr
 
 from conftest import tiny_pipeline
-from whitebear import attention, attention_detail, kept
+from whitebear.draw import cache as kept
+from whitebear.draw.cache import Kept
 from whitebear.errors import UserError
-from whitebear.kept import Kept
+from whitebear.measures import attention
+from whitebear.measures import heads as attention_detail
 from whitebear.prompts import prompt_grid
 
 

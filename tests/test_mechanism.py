@@ -6,10 +6,14 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from whitebear import mechanism, mechanism_figures, other_encoder, stats, why_answers
+from whitebear import stats
+from whitebear.book.chapters import another_encoder as other_encoder
+from whitebear.book.chapters import why_it_fails as why_answers
+from whitebear.book.figures import inside as mechanism_figures
 from whitebear.errors import UserError
-from whitebear.models import load_pipeline
-from whitebear.paths import MODELS
+from whitebear.files import MODELS
+from whitebear.models.load import load_pipeline
+from whitebear.pocket.experiments import inside as mechanism
 from whitebear.prompts import prompt_grid
 
 TAUGHT = MODELS / "taught"

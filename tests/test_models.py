@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from whitebear.errors import UserError
-from whitebear.models import find_model, fingerprint, load_pipeline, locate
+from whitebear.models.load import find_model, fingerprint, load_pipeline, locate
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 

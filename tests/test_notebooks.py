@@ -9,10 +9,10 @@ import nbformat
 import pytest
 import yaml
 
-from whitebear import colab
-from whitebear.execute import parameters_of
-from whitebear.paths import ROOT
-from whitebear.staging import toc_notebooks
+from whitebear.book.build import colab
+from whitebear.book.build.execute import parameters_of
+from whitebear.book.build.staging import toc_notebooks
+from whitebear.files import ROOT
 
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text())
 NOTEBOOKS = toc_notebooks(ROOT)

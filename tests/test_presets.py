@@ -6,11 +6,19 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline
 
-from whitebear import models, presets
+from whitebear.draw.grid import ChunkSpec, _settings
 from whitebear.errors import UserError
-from whitebear.models import locate
-from whitebear.presets import FREE, GROUP_OFFLOAD, MODEL_OFFLOAD, REGISTRY, memory_plan, place
-from whitebear.run import ChunkSpec, _settings
+from whitebear.models import load as models
+from whitebear.models import presets
+from whitebear.models.load import locate
+from whitebear.models.presets import (
+    FREE,
+    GROUP_OFFLOAD,
+    MODEL_OFFLOAD,
+    REGISTRY,
+    memory_plan,
+    place,
+)
 
 WEB = {name: entry for name, entry in REGISTRY.items() if name != "pocket"}
 # Millions of parameters, as published: CLIP L, OpenCLIP H and G, T5 XXL; denoisers.

@@ -7,7 +7,7 @@ import pytest
 from transformers import CLIPTokenizer
 
 from whitebear.errors import UserError
-from whitebear.paths import MODELS
+from whitebear.files import MODELS
 from whitebear.prompts import (
     COLUMNS,
     about_objects,

@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from whitebear import published
-from whitebear.claims import Claim, as_records
+from whitebear.book.report import published
+from whitebear.book.report.claim import Claim, as_records
 from whitebear.errors import UserError
-from whitebear.models import fingerprint
-from whitebear.paths import MODELS
+from whitebear.files import MODELS
+from whitebear.models.load import fingerprint
 from whitebear.stats import Estimate
 
 SHIPPED = fingerprint(MODELS / "pocket")

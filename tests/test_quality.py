@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 import torch
 
-from whitebear.pocket import quality
-from whitebear.pocket.world import load_world
+from whitebear.pocket.training import quality
+from whitebear.pocket.world.scene import load_world
 
 WORLD = load_world()
 

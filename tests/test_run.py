@@ -11,10 +11,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from whitebear import run as run_module
+from whitebear.draw import grid as run_module
+from whitebear.draw.grid import ChunkSpec, Run, run_chunk, run_grid
 from whitebear.errors import UserError
+from whitebear.files import check_writable, write_parquet
 from whitebear.prompts import load_wordings
-from whitebear.run import ChunkSpec, Run, check_writable, run_chunk, run_grid, write_parquet
 
 
 @pytest.fixture
@@ -133,7 +134,7 @@ def test_only_what_is_new_is_made(spec, made, monkeypatch):
         text=wordings.text.where(~changed, "a picture of {b}, and no {c}"),
         id=wordings.id.replace("negate-without", "negate-w"),
     )
-    monkeypatch.setattr("whitebear.prompts.load_wordings", lambda: reworded)
+    monkeypatch.setattr("whitebear.prompts.grid.load_wordings", lambda: reworded)
     table = pd.read_parquet(run_chunk(spec, progress=False))
     assert "negate-w" in set(table.wording)
     assert len(made) == 2 and all(", and no bear" in prompt for prompt in made)
@@ -209,7 +210,7 @@ def test_parquet_is_replaced_as_a_whole(tmp_path):
 
 
 def test_the_code_that_decides_a_chunk_exists():
-    folder = Path(run_module.__file__).parent
+    folder = run_module.LIBRARY
     assert all((folder / name).is_file() for name in run_module.CODE)
 
 

@@ -9,7 +9,7 @@ import torch
 from transformers import CLIPModel
 
 from whitebear.errors import UserError
-from whitebear.scoring import (
+from whitebear.scoring.judge import (
     SAME_CLIP_FOR_ALL,
     Detector,
     ZeroShotDetector,

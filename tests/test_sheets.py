@@ -4,11 +4,11 @@ import nbformat
 import numpy as np
 import pytest
 
+from whitebear.book.figures import sheets
 from whitebear.errors import UserError
-from whitebear.paths import ROOT
-from whitebear.pocket import sheets
-from whitebear.pocket.captions import KINDS
-from whitebear.pocket.world import load_world
+from whitebear.files import ROOT
+from whitebear.pocket.world.captions import KINDS
+from whitebear.pocket.world.scene import load_world
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,13 @@ import torch
 from diffusers import StableDiffusionPipeline
 from transformers import CLIPVisionModelWithProjection, ResNetForImageClassification
 
-from whitebear.generate import generate
-from whitebear.models import REGISTRY, load_pipeline
-from whitebear.paths import MODELS
-from whitebear.pocket import card, quality
-from whitebear.pocket.dataset import draw_scenes
-from whitebear.pocket.world import load_world
-from whitebear.scoring import Detector
+from whitebear.draw.generate import generate
+from whitebear.files import MODELS
+from whitebear.models.load import REGISTRY, load_pipeline
+from whitebear.pocket.training import card, quality
+from whitebear.pocket.world.dataset import draw_scenes
+from whitebear.pocket.world.scene import load_world
+from whitebear.scoring.judge import Detector
 
 WORLD = load_world()
 MIB = 2**20

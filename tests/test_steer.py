@@ -7,7 +7,7 @@ import torch
 from families import FAMILIES, build, draw
 from whitebear.errors import UserError
 from whitebear.hooks import capture_attention, patch_text, steer_attention, text_states
-from whitebear.hooks.families import denoiser_of
+from whitebear.models.families import denoiser_of
 
 PROMPT = "a picture of a white bear and a car"
 

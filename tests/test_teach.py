@@ -10,9 +10,10 @@ import torch
 from safetensors.torch import load_file
 
 from whitebear.errors import UserError
-from whitebear.pocket import dataset, repair, teach
-from whitebear.pocket.recipe import TOY
-from whitebear.pocket.train import PocketTraining, train
+from whitebear.pocket.experiments import repair, teach
+from whitebear.pocket.training.recipe import TOY
+from whitebear.pocket.training.train import PocketTraining, train
+from whitebear.pocket.world import dataset
 
 FILES = {"unet": "diffusion_pytorch_model.safetensors", "text_encoder": "model.safetensors"}
 NOT = ("no ", "not ", "without", "forget", "leave out", "never mind", "removed", "do not look")

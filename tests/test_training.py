@@ -18,12 +18,13 @@ from diffusers import StableDiffusionPipeline
 from torch import nn
 
 from whitebear.errors import UserError
-from whitebear.paths import PROMPTS
-from whitebear.pocket import card, detector, loop, retrain, vae
-from whitebear.pocket.denoiser import draw_timesteps
-from whitebear.pocket.loop import Trainer, learning_rate, load_checkpoint
-from whitebear.pocket.recipe import TOY, StageRecipe
-from whitebear.pocket.train import PocketTraining, train
+from whitebear.files import PROMPTS
+from whitebear.pocket.experiments import retrain
+from whitebear.pocket.training import card, detector, loop, vae
+from whitebear.pocket.training.denoiser import draw_timesteps
+from whitebear.pocket.training.loop import Trainer, learning_rate, load_checkpoint
+from whitebear.pocket.training.recipe import TOY, StageRecipe
+from whitebear.pocket.training.train import PocketTraining, train
 
 STEPS = StageRecipe(steps=60, batch=4, lr=1e-2, warmup=5)
 
@@ -246,6 +247,6 @@ def test_folder_of_another_run_is_refused(tmp_path, monkeypatch):
         PocketTraining(replace(TOY, r=0.5), 1, tmp_path, device)
     with pytest.raises(UserError, match="other vae; choose another"):
         PocketTraining(replace(TOY, vae=replace(TOY.vae, lr=9.0)), 0, tmp_path, device)
-    monkeypatch.setattr("whitebear.pocket.train.PROMPTS", changed_captions(tmp_path))
+    monkeypatch.setattr("whitebear.pocket.training.train.PROMPTS", changed_captions(tmp_path))
     with pytest.raises(UserError, match="other data; choose another"):
         PocketTraining(TOY, 0, tmp_path, device)

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from whitebear import stats, why
+from whitebear import stats
 from whitebear.errors import UserError
-from whitebear.pocket.world import load_world
-from whitebear.why import Result, contrast, instructions
+from whitebear.pocket.experiments import results as why
+from whitebear.pocket.experiments.results import Result, contrast, instructions
+from whitebear.pocket.world.scene import load_world
 
 OBJECTS = load_world().objects
 

@@ -5,9 +5,12 @@ import pandas as pd
 import pytest
 
 from test_why import result
-from whitebear import why, why_answers, why_figures, why_tables
+from whitebear.book.chapters import why_it_fails as why_answers
+from whitebear.book.chapters import why_tables
+from whitebear.book.figures import taught as why_figures
+from whitebear.pocket.experiments import results as why
+from whitebear.pocket.experiments.results import Result
 from whitebear.stats import Estimate
-from whitebear.why import Result
 
 CELLS = {(0.0, 0.0): 0.0, (0.2, 0.0): 0.05, (0.0, 0.2): 0.8, (0.2, 0.2): 0.9}
 

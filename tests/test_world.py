@@ -7,9 +7,18 @@ import numpy as np
 import pytest
 
 from whitebear.errors import UserError
-from whitebear.paths import WORLD
-from whitebear.pocket import svg
-from whitebear.pocket.world import CELL, SIZE, SIZES, THINGS_P, TILTS, Scene, Thing, load_world
+from whitebear.files import WORLD
+from whitebear.pocket.world import drawing as svg
+from whitebear.pocket.world.scene import (
+    CELL,
+    SIZE,
+    SIZES,
+    THINGS_P,
+    TILTS,
+    Scene,
+    Thing,
+    load_world,
+)
 
 
 @pytest.fixture(scope="module")

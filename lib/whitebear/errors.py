@@ -1,7 +1,9 @@
 """One kind of error for everything a user can get wrong: a single line that names the fix."""
 
+import difflib
 import functools
 import sys
+from collections.abc import Iterable
 
 
 class UserError(ValueError):
@@ -9,6 +11,13 @@ class UserError(ValueError):
 
     def __init__(self, message: str):
         super().__init__(" ".join(str(message).split()))
+
+
+def nearest(name: object, valid: Iterable[str]) -> str:
+    """End an error line helpfully: the nearest valid names, or all of them when none is near."""
+    valid = list(valid)
+    near = difflib.get_close_matches(str(name), valid, n=3)
+    return f"did you mean {' or '.join(near)}?" if near else f"valid: {', '.join(valid)}"
 
 
 def exit_on_user_error(main):

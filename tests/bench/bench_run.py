@@ -18,11 +18,12 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from whitebear import run
-from whitebear.generate import generate, row_noise
-from whitebear.models import load_pipeline
+from whitebear.draw import grid as run
+from whitebear.draw.generate import generate, row_noise
+from whitebear.draw.grid import ChunkSpec, run_chunk
+from whitebear.files import write_parquet
+from whitebear.models.load import load_pipeline
 from whitebear.prompts import prompt_grid
-from whitebear.run import ChunkSpec, run_chunk, write_parquet
 
 ROOT = Path(__file__).parents[2]
 STEPS, GUIDANCE, CONCEPT, CONDITIONS = 20, 4.0, "bear", ("affirm", "negate")

@@ -12,8 +12,8 @@ from urllib.parse import unquote, urldefrag, urlsplit
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page, sync_playwright
 
-from whitebear.paths import ROOT
-from whitebear.staging import toc_notebooks
+from whitebear.book.build.staging import toc_notebooks
+from whitebear.files import ROOT
 
 HTML = ROOT / "_build" / "html"
 PAGES = sorted(p.relative_to(HTML).as_posix() for p in HTML.glob("**/*.html"))

@@ -19,10 +19,10 @@ from diffusers import DiffusionPipeline
 from torch.nn.functional import adaptive_avg_pool2d
 
 from whitebear.errors import UserError
-from whitebear.hooks.families import layer_grid, place_of
 from whitebear.hooks.intercept import Attention, Listener, Run
 from whitebear.hooks.kernels import add_mask, row_blocks, scores
 from whitebear.hooks.words import ROLES, TEXT, check_names, selection
+from whitebear.models.families import layer_grid, place_of
 
 REDUCTIONS = ("mass", "map", "entropy")
 

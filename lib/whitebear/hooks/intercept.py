@@ -19,7 +19,9 @@ from torch.nn.functional import scaled_dot_product_attention as sdpa
 from torch.overrides import TorchFunctionMode
 
 from whitebear.errors import UserError
-from whitebear.hooks.families import (
+from whitebear.hooks.kernels import attention_and_lse
+from whitebear.hooks.words import Segment, read_back, tokenise
+from whitebear.models.families import (
     Call,
     denoiser_of,
     image_grid,
@@ -29,8 +31,6 @@ from whitebear.hooks.families import (
     segment_lengths,
     text_layers,
 )
-from whitebear.hooks.kernels import attention_and_lse
-from whitebear.hooks.words import Segment, read_back, tokenise
 
 ARGUMENTS = (
     "query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale", "enable_gqa",

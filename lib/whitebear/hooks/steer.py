@@ -11,18 +11,10 @@ import torch
 from diffusers import DiffusionPipeline
 
 from whitebear.errors import UserError
-from whitebear.hooks.families import segment_lengths
 from whitebear.hooks.intercept import Attention, Listener, Run
 from whitebear.hooks.text import T5_LENGTH
-from whitebear.hooks.words import (
-    ROLES,
-    Segment,
-    check_names,
-    positions,
-    roles,
-    selection,
-    tokenise,
-)
+from whitebear.hooks.words import ROLES, Segment, check_names, positions, roles, selection, tokenise
+from whitebear.models.families import segment_lengths
 
 PATCHES = ("concept", "eos", "pad", "all")
 

@@ -1,0 +1,280 @@
+"""Execute a notebook with checked parameters; keep the result until what it depends on changes.
+
+Also a command, for one chapter with values of one's own:
+
+    python -m whitebear execute notebooks/03_told_to_forget.ipynb run.ipynb seeds=64 output=run
+"""
+
+import argparse
+import ast
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import papermill
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from papermill.exceptions import PapermillExecutionError
+
+from whitebear.errors import UserError, exit_on_user_error
+from whitebear.files import ROOT
+
+CELL_TIMEOUT = 3600  # seconds; papermill's own default is to wait for ever
+JSON_TYPES = {
+    "int": (int,),
+    "float": (int, float),
+    "str": (str,),
+    "bool": (bool,),
+    "list": (list,),
+    "dict": (dict,),
+}
+
+
+class NotebookError(UserError):
+    """A notebook that stopped: which, at which cell, and why."""
+
+
+# --- parameters ----------------------------------------------------------------------------------
+
+
+def parameters_of(notebook: nbformat.NotebookNode, name: str) -> dict[str, str]:
+    """Name -> type of each parameter, read from lines like `seeds: int = 2  # images per cell`.
+
+    Raises `UserError` for a missing cell tagged `parameters` or an assignment without a type.
+    """
+    tagged = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
+    if len(tagged) != 1:
+        raise UserError(
+            f"notebook {name} has {len(tagged)} cells tagged parameters; tag exactly one"
+        )
+    types = {}
+    for line in ast.parse(tagged[0].source).body:
+        if not isinstance(line, ast.AnnAssign) or not isinstance(line.target, ast.Name):
+            raise UserError(
+                f"notebook {name}, parameters cell: {ast.unparse(line)!r} cannot be checked;"
+                " write one `name: type = value` a line"
+            )
+        kind = ast.unparse(line.annotation).partition("[")[0]
+        if kind not in JSON_TYPES:
+            raise UserError(
+                f"notebook {name}, parameter {line.target.id} has type {kind};"
+                f" use one of {', '.join(JSON_TYPES)}"
+            )
+        types[line.target.id] = kind
+    return types
+
+
+def check_parameters(notebook: nbformat.NotebookNode, name: str, parameters: dict) -> None:
+    """Refuse unknown names and wrong types before a kernel starts; papermill only logs them."""
+    types = parameters_of(notebook, name)
+    for parameter, value in parameters.items():
+        if parameter not in types:
+            raise UserError(
+                f"notebook {name} has no parameter {parameter!r}; it has {', '.join(types)}"
+            )
+        expected = JSON_TYPES[types[parameter]]
+        wrong_bool = isinstance(value, bool) and types[parameter] != "bool"
+        if wrong_bool or not isinstance(value, expected):
+            raise UserError(
+                f"notebook {name}, parameter {parameter} is {value!r} ({type(value).__name__});"
+                f" expected {types[parameter]}"
+            )
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError):
+            raise UserError(
+                f"notebook {name}, parameter {parameter} is {value!r}; expected only numbers,"
+                " strings, booleans, lists and mappings with string keys"
+            ) from None
+
+
+def read_notebook(path: Path) -> nbformat.NotebookNode:
+    """The notebook as nbformat 4. Raises `UserError` when there is none or it cannot be read."""
+    try:
+        return nbformat.read(path, as_version=4)
+    except FileNotFoundError:
+        raise UserError(
+            f"notebook {path} does not exist; give the path of an .ipynb file"
+        ) from None
+    except (nbformat.reader.NotJSONError, nbformat.ValidationError, OSError, ValueError) as error:
+        raise UserError(
+            f"notebook {path} cannot be read ({type(error).__name__}); save it again"
+        ) from None
+
+
+# --- execution -----------------------------------------------------------------------------------
+
+
+def execute(
+    source: Path,
+    target: Path,
+    parameters: dict,
+    failed: Path | None = None,
+    root: Path = ROOT,
+) -> None:
+    """Run `source` in the folder `root` and move the finished copy to `target`.
+
+    Until then it is `<target>.part.ipynb`, so `target` is never half-run. When a cell fails, the
+    half-run copy goes to `failed` and `NotebookError` names notebook, cell and error.
+    """
+    check_parameters(read_notebook(source), source.name, parameters)
+    partial = target.with_suffix(".part.ipynb")
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    try:
+        papermill.execute_notebook(
+            str(source),
+            str(partial),
+            parameters=parameters,
+            cwd=str(root),
+            kernel_name="python3",
+            execution_timeout=CELL_TIMEOUT,
+            extra_arguments=["--log-level=ERROR"],
+            progress_bar={"desc": source.stem, "leave": False},
+        )
+    except (PapermillExecutionError, CellTimeoutError, DeadKernelError) as error:
+        failed = failed or target.with_suffix(".failed.ipynb")
+        failed.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(partial, failed)
+        raise NotebookError(
+            f"notebook {source.name} failed in cell {_cell_number(failed)}: {_reason(error)};"
+            f" the half-run notebook is {_shown(failed)}"
+        ) from None
+    os.replace(partial, target)
+
+
+def _cell_number(failed: Path) -> int:
+    """Which cell of the source failed, counted from 1: the last one that was started."""
+    number, last = 0, 0
+    for cell in nbformat.read(failed, as_version=4).cells:
+        added = {"injected-parameters", "papermill-error-cell-tag"} & set(
+            cell.metadata.get("tags", [])
+        )
+        number += not added
+        if cell.metadata.get("papermill", {}).get("start_time"):
+            last = number
+    return last
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, PapermillExecutionError):
+        return f"{error.ename}: {error.evalue}"
+    if isinstance(error, CellTimeoutError):
+        return f"still running after {CELL_TIMEOUT} s"
+    return "its kernel died, as when memory runs out"
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+
+
+# --- reuse ---------------------------------------------------------------------------------------
+
+
+def inputs_digest(root: Path = ROOT, results: bool = True) -> str:
+    """One digest of what every notebook depends on: the library, the data and the lock file.
+
+    results: whether the published tables of chapters count, the files of data/results; what
+    produces them cannot depend on them. Its folders hold results that chapters read.
+    """
+    digest = hashlib.sha256()
+    for path in _inputs(root):
+        if not results and path.parent == root / "data" / "results":
+            continue
+        digest.update(f"{path.relative_to(root).as_posix()}\0".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _inputs(root: Path) -> Iterator[Path]:
+    for folder in (root / "lib" / "whitebear", root / "data"):
+        for path in sorted(folder.rglob("*")):
+            hidden = any(
+                part.startswith((".", "__pycache__")) for part in path.parts[len(root.parts) :]
+            )
+            if path.is_file() and not hidden:
+                yield path
+    yield root / "requirements.txt"
+
+
+def reuse_key(notebook: nbformat.NotebookNode, parameters: dict, inputs: str) -> str:
+    """Digest of a notebook's cells (not its outputs), its parameters and `inputs_digest()`."""
+    cells = [(c.cell_type, c.source, c.metadata) for c in notebook.cells]
+    text = json.dumps([cells, parameters, inputs], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def execute_or_reuse(
+    source: Path, target: Path, parameters: dict, inputs: str, failed: Path, root: Path = ROOT
+) -> tuple[float, bool]:
+    """Bring `target` up to date; returns (seconds that its execution took, whether it was reused).
+
+    The key is kept inside the executed notebook, so the two cannot disagree.
+    """
+    notebook = read_notebook(source)
+    check_parameters(notebook, source.name, parameters)
+    key = reuse_key(notebook, parameters, inputs)
+    kept = _kept(target)
+    if kept.get("key") == key:
+        return kept["seconds"], True
+    numbers = root / parameters["output"] / f"{source.stem}.json"
+    numbers.unlink(missing_ok=True)  # a number that this run does not save must not survive it
+    start = time.monotonic()
+    finished = target.with_suffix(".run.ipynb")
+    execute(source, finished, parameters, failed, root)
+    seconds = round(time.monotonic() - start, 1)
+    _keep(finished, key, seconds, numbers)
+    os.replace(finished, target)
+    failed.unlink(missing_ok=True)
+    return seconds, False
+
+
+def _keep(finished: Path, key: str, seconds: float, numbers: Path) -> None:
+    notebook = nbformat.read(finished, as_version=4)
+    saved = json.loads(numbers.read_text(encoding="utf-8")) if numbers.exists() else {}
+    notebook.metadata["whitebear"] = {"key": key, "seconds": seconds, "numbers": saved}
+    nbformat.write(notebook, finished)
+
+
+def _kept(executed: Path) -> dict:
+    try:
+        return nbformat.read(executed, as_version=4).metadata.get("whitebear", {})
+    except (OSError, ValueError, nbformat.ValidationError, nbformat.reader.NotJSONError):
+        return {}
+
+
+def numbers_of(executed: Path) -> dict:
+    """The numbers that an executed notebook saved for the pages."""
+    return _kept(executed).get("numbers", {})
+
+
+# --- command -------------------------------------------------------------------------------------
+
+
+def _value(text: str):
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+@exit_on_user_error
+def main(arguments: list[str] | None = None) -> None:
+    """`python -m whitebear execute NOTEBOOK COPY name=value ...`; values are JSON, or else text."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("words", nargs="*", metavar="NOTEBOOK COPY name=value ...")
+    words = parser.parse_args(arguments).words
+    pairs = [text.partition("=") for text in words[2:]]
+    if len(words) < 2 or not all(equals for _, equals, _ in pairs):
+        raise UserError(
+            "give NOTEBOOK COPY name=value ...; as in notebooks/a.ipynb run.ipynb seeds=4"
+        )
+    source, target = (Path(text).resolve() for text in words[:2])
+    if target.suffix != ".ipynb" or target == source:
+        raise UserError(f"the copy {target.name} must be another file that ends in .ipynb")
+    execute(source, target, {name: _value(text) for name, _, text in pairs})
+    print(f"executed copy: {target}")

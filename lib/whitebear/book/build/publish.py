@@ -1,0 +1,95 @@
+"""`make full`: run every chapter at its published size, and keep its numbers in data/results.
+
+    python -m whitebear publish                     # all chapters
+    python -m whitebear publish 04_every_wording    # some of them
+
+Chapters are executed with the profile `full`, or reused; each is published as soon as it is done.
+A run that was stopped goes on with the chapter, and in a grid with the batch, that it had reached.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from whitebear.book.build.build import plan
+from whitebear.book.build.execute import execute_or_reuse, inputs_digest, numbers_of
+from whitebear.book.report.numbers import CLAIMS
+from whitebear.book.report.published import read_published
+from whitebear.errors import UserError, exit_on_user_error, nearest
+from whitebear.files import ROOT, write_parquet, write_text
+from whitebear.models.load import VERSIONS, fingerprint, locate
+
+PROFILE = "full"
+
+
+def publish(root: Path = ROOT, chapters: Sequence[str] = ()) -> Path:
+    """Execute or reuse chapters of the profile (default: all); returns data/results/published.json.
+
+    Beside that record, one parquet a chapter holds the score of every picture; where the numbers
+    come from is in its metadata (`pandas.read_parquet(path).attrs`).
+    """
+    results = root / "data" / "results"
+    inputs, steps = inputs_digest(root, results=False), plan(root, PROFILE)
+    names = [source.stem for source, _ in steps]
+    if unknown := [name for name in chapters if name not in names]:
+        raise UserError(f"there is no chapter {unknown[0]!r}; {nearest(unknown[0], names)}")
+    steps = [step for step in steps if not chapters or step[0].stem in chapters]
+    for number, (source, parameters) in enumerate(steps, 1):
+        print(f"[{number}/{len(steps)}] {source.stem} ...", flush=True)
+        executed = root / "_build" / PROFILE / source.name
+        failed = root / "_build" / "failed" / source.name
+        seconds, reused = execute_or_reuse(source, executed, parameters, inputs, failed, root)
+        print(f"    {'reused' if reused else f'executed in {seconds:.0f} s'}", flush=True)
+        saved = numbers_of(executed)
+        if saved.get(CLAIMS):
+            origin = _origin(parameters, seconds, inputs)
+            _keep(results, root / parameters["output"], source.stem, saved, origin)
+    return results / "published.json"
+
+
+def _origin(parameters: dict, seconds: float, inputs: str) -> dict:
+    """Where numbers come from: weights, versions, parameters, machine, time."""
+    asked = {name: value for name, value in parameters.items() if name != "output"}
+    return {
+        "model": fingerprint(locate(asked.get("model", "pocket"))),
+        "versions": ", ".join([*VERSIONS, f"python {platform.python_version()}"]),
+        "profile": PROFILE,
+        "parameters": asked,
+        "inputs": inputs[:16],
+        "machine": f"{os.cpu_count()} CPU threads ({platform.machine()})",
+        "seconds": seconds,
+        "date": datetime.date.today().isoformat(),
+    }
+
+
+def _keep(results: Path, output: Path, chapter: str, saved: dict, origin: dict) -> None:
+    """One chapter into the record and, where it scored pictures, into its parquet."""
+    path = results / "published.json"
+    chapters, claims = read_published(path), saved.pop(CLAIMS)
+    old = chapters.get(chapter, {"origin": {}})
+    same = {**old["origin"], "date": ""} == {**origin, "date": ""}
+    if same and (old["numbers"], old["claims"]) == (saved, claims):
+        return  # the same numbers of the same run keep their date
+    images = output / f"{chapter}.parquet"
+    if images.is_file():
+        table = pd.read_parquet(images)
+        table.attrs = origin
+        write_parquet(table, results / images.name)
+    chapters[chapter] = {"origin": origin, "numbers": saved, "claims": claims}
+    write_text(
+        path, json.dumps(dict(sorted(chapters.items())), indent=1, ensure_ascii=False) + "\n"
+    )
+
+
+@exit_on_user_error
+def main(arguments: list[str] | None = None) -> None:
+    """`python -m whitebear publish [CHAPTER ...]`."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("chapters", nargs="*", help="names of notebooks (default: all)")
+    print(f"published: {publish(chapters=parser.parse_args(arguments).chapters)}")

@@ -1,0 +1,42 @@
+"""Numbers on their way from a notebook to a page: a notebook saves them, the build puts them in."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from whitebear.book.report.claim import Claim, as_records
+from whitebear.errors import UserError
+from whitebear.files import check_writable, write_text
+
+CLAIMS = "claims"
+
+
+def save_numbers(
+    folder: str | os.PathLike,
+    notebook: str,
+    claims: Sequence[Claim] = (),
+    **numbers: int | float | str,
+) -> Path:
+    """Write `<folder>/<notebook>.json`: the scalars that pages may quote from this notebook, and
+    its claims for the page that collects them.
+
+    >>> save_numbers(tmp, "03_told_to_forget", affirm_rate=0.95, images=640).name
+    '03_told_to_forget.json'
+
+    Pages then say `{{ told_to_forget_affirm_rate }}`. Values arrive there as they are: round them,
+    or format them ("95 %"), before saving. Raises `UserError` for anything but int, float and str.
+    """
+    for name, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+            raise UserError(f"number {name} is {value!r}; give an int, float or str")
+    if claims:
+        numbers[CLAIMS] = as_records(list(claims))
+    path = check_writable(folder) / f"{notebook}.json"
+    return write_text(path, json.dumps(numbers, indent=1, ensure_ascii=False) + "\n")
+
+
+def page_names(notebook: str, numbers: dict) -> dict[str, str]:
+    """What pages say: {"rate": 0.5} of 03_told_to_forget -> {"told_to_forget_rate": "0.5"}."""
+    prefix = notebook.lstrip("0123456789").lstrip("_")
+    return {f"{prefix}_{name}": str(v) for name, v in numbers.items() if name != CLAIMS}

@@ -1,0 +1,170 @@
+"""Make the images of a prompt grid. The noise of an image belongs to its (concept, seed) alone."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pandas as pd
+import torch
+from diffusers import DiffusionPipeline, StableDiffusionPipeline
+from tqdm import tqdm
+
+from whitebear.errors import UserError
+from whitebear.hooks.text import T5_LENGTH
+from whitebear.models.families import denoiser_of, is_joint
+
+PIXELS = 2 * 1024**2  # of a batch, where nothing else is said: 2 pictures of SDXL, 8 of SD 1.5
+LARGEST = 64
+
+
+def noise_seed(concept: str, seed: int) -> int:
+    """A 63-bit number that is the same for (concept, seed) on every machine and Python.
+
+    All wordings of one (concept, seed) start from the same noise, so they differ by their words
+    alone.
+    """
+    digest = hashlib.sha256(f"{concept}\0{seed}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def row_noise(table: pd.DataFrame) -> list[torch.Generator]:
+    """A CPU generator for each row, seeded by its concept and seed alone."""
+    return [
+        torch.Generator().manual_seed(noise_seed(r.concept, r.seed)) for r in table.itertuples()
+    ]
+
+
+def check_sampling(steps: int, guidance: float) -> None:
+    """Raise `UserError` unless steps is a whole number >= 1 and guidance a finite number >= 0."""
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+        raise UserError(f"steps is {steps!r}; give a whole number of at least 1")
+    if (
+        isinstance(guidance, bool)
+        or not isinstance(guidance, (int, float))
+        or not 0 <= guidance < np.inf
+    ):
+        raise UserError(f"guidance is {guidance!r}; give a number of at least 0")
+
+
+def check_lengths(pipe: DiffusionPipeline, prompts: Iterable[str]) -> None:
+    """Raise `UserError`, with the count, for a prompt that no text encoder can read to its end."""
+    parts = [getattr(pipe, f"tokenizer{suffix}", None) for suffix in ("", "_2", "_3")]
+    limits = {min(t.model_max_length, T5_LENGTH): t for t in parts if t is not None}
+    if not limits:
+        return
+    longest = max(limits)
+    unique = list(dict.fromkeys(prompts))
+    for prompt, ids in zip(unique, limits[longest](unique).input_ids, strict=True):
+        if len(ids) > longest:
+            raise UserError(
+                f"the prompt {prompt[:60]!r} has {len(ids)} tokens, but the text encoder reads"
+                f" {longest}; shorten its wording"
+            )
+
+
+def fitting_batch(pipe: DiffusionPipeline) -> int:
+    """Images at a time that a common GPU has the memory for, by the size of a pipeline's images."""
+    size = getattr(pipe, "default_sample_size", None) or denoiser_of(pipe).config.sample_size
+    side = size * getattr(pipe, "vae_scale_factor", 8)
+    return max(1, min(LARGEST, PIXELS // side**2))
+
+
+def call_options(pipe: DiffusionPipeline) -> dict:
+    """What a pipeline is told beside prompts and sampling: models with joint attention read as many
+    T5 tokens as `hooks.text` does (FLUX.1-schnell knows no more, though its pipeline says 512)."""
+    return {"max_sequence_length": T5_LENGTH} if is_joint(denoiser_of(pipe)) else {}
+
+
+def generate_batches(
+    pipe: DiffusionPipeline,
+    table: pd.DataFrame,
+    steps: int,
+    guidance: float,
+    batch_size: int | None = None,
+    progress: bool = True,
+) -> Iterator[tuple[pd.DataFrame, np.ndarray]]:
+    """The rows of `table` (columns concept, seed, prompt) batch by batch, each with its images,
+    uint8 (n, H, W, 3).
+
+    Each row draws its noise on the CPU from its own generator: the same image (to rounding) comes
+    out whatever else is in the table or the batch, on any device. batch_size: None is
+    `fitting_batch`. Raises `UserError` for prompts that are too long to be read whole, and for
+    images that are no numbers.
+    """
+    check_sampling(steps, guidance)
+    if not len(table):
+        raise UserError("there is nothing to generate; the prompt table has no rows")
+    check_lengths(pipe, table.prompt)
+    text = _TextInputs(pipe, table.prompt, guidance)
+    with tqdm(
+        total=len(table), desc="images", unit="img", disable=not progress, leave=False
+    ) as bar:
+        for rows in slices(len(table), batch_size or fitting_batch(pipe)):
+            part = table.iloc[rows]
+            out = pipe(
+                **text.of(part.prompt),
+                generator=row_noise(part),
+                num_inference_steps=steps,
+                guidance_scale=float(guidance),
+                output_type="np",
+                **call_options(pipe),
+            )
+            check_numbers(out.images)
+            yield part, np.rint(out.images * 255).astype(np.uint8)
+            bar.update(len(part))
+
+
+def check_numbers(images: np.ndarray) -> None:
+    """Raise `UserError` for NaN, which would become black pictures: "concept absent"."""
+    if not np.isfinite(images).all():
+        raise UserError(
+            "the model made pictures that are no numbers (half precision overflowed); load it in"
+            " bfloat16 or float32"
+        )
+
+
+def generate(pipe: DiffusionPipeline, table: pd.DataFrame, steps: int, guidance: float,
+             batch_size: int | None = None, progress: bool = True) -> np.ndarray:  # fmt: skip
+    """All images of `generate_batches`, uint8 (N, H, W, 3), in the order of the rows."""
+    batches = generate_batches(pipe, table, steps, guidance, batch_size, progress)
+    return np.concatenate([images for _, images in batches])
+
+
+def slices(n: int, size: int) -> Iterator[slice]:
+    """Consecutive slices of at most `size` that cover n."""
+    return (slice(start, min(start + size, n)) for start in range(0, n, size))
+
+
+class _TextInputs:
+    """What a pipeline is given for its prompts: every different prompt is encoded once.
+
+    Pipelines other than StableDiffusionPipeline (several encoders, pooled states) encode their own
+    prompts.
+    """
+
+    def __init__(
+        self, pipe: DiffusionPipeline, prompts: pd.Series, guidance: float, chunk: int = 64
+    ):
+        self.row = None
+        if not isinstance(pipe, StableDiffusionPipeline):
+            return
+        unique = list(dict.fromkeys(prompts))
+        self.row = {prompt: i for i, prompt in enumerate(unique)}
+        guided = guidance > 1
+        with torch.no_grad():
+            encoded = [
+                pipe.encode_prompt(unique[part], pipe._execution_device, 1, guided)
+                for part in slices(len(unique), chunk)
+            ]
+        self.states = torch.cat([states for states, _ in encoded])  # (prompts, positions, width)
+        self.empty = (
+            encoded[0][1][:1] if guided else None
+        )  # (1, positions, width): the unguided half
+
+    def of(self, prompts: pd.Series) -> dict:
+        if self.row is None:
+            return {"prompt": list(prompts)}
+        states = self.states[[self.row[prompt] for prompt in prompts]]
+        if self.empty is None:
+            return {"prompt_embeds": states}
+        return {"prompt_embeds": states, "negative_prompt_embeds": self.empty.expand_as(states)}

@@ -1,0 +1,94 @@
+"""Where the book keeps its things, and files that are never half written.
+
+Folders for results are made, proved writable, and on Colab mounted from Google Drive.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from whitebear.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT / "data"
+WORLD = DATA / "world"
+PROMPTS = DATA / "prompts"
+MODELS = DATA / "models"
+RESULTS = DATA / "results"
+DRIVE = Path("/content/drive")  # where Colab puts Google Drive; its files are in MyDrive
+
+
+def check_writable(folder: str | os.PathLike) -> Path:
+    """Make the folder and prove that it can be written to. Raises `UserError` where it cannot.
+
+    On Colab a folder in Google Drive (/content/drive/MyDrive/...) mounts it first, which asks for
+    leave. What is kept there outlives the machine, so a run goes on after a disconnect.
+    """
+    if not isinstance(folder, (str, os.PathLike)) or not str(folder).strip() or "\0" in str(folder):
+        raise UserError(f"output is {folder!r}; give the path of a folder")
+    mount_drive(Path(folder))
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise UserError(
+            f"output folder {folder} cannot be written ({error.strerror}); give one that can"
+        ) from None
+    return Path(folder)
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a file so that `path` is either the whole of it or what was there before."""
+    partial = path.with_name(f"{path.name}.part")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+    return path
+
+
+def mount_drive(folder: Path) -> None:
+    """Mount Google Drive if `folder` is in it, this is Colab and it is not mounted yet."""
+    if not folder.is_relative_to(DRIVE) or (DRIVE / "MyDrive").is_dir() or not _on_colab():
+        return
+    try:
+        importlib.import_module("google.colab.drive").mount(str(DRIVE))
+    except Exception as error:  # Colab raises bare ValueError and MessageError
+        raise UserError(
+            f"output is {folder}, but Google Drive cannot be mounted ({error}); run the cell again"
+            " and allow it, or give a folder such as _build/results/mine"
+        ) from None
+
+
+def _on_colab() -> bool:
+    try:
+        return importlib.util.find_spec("google.colab") is not None
+    except ImportError:  # no package google at all
+        return False
+
+
+def write_parquet(table: pd.DataFrame, path: Path) -> Path:
+    """Write a table so that `path` is either the whole of it or what was there before. Makes the
+    folder where there is none."""
+    if not path.parent.is_dir():
+        check_writable(path.parent)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        table.to_parquet(partial, index=False)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def digest(*parts) -> str:
+    """16 hex digits over anything that JSON can say."""
+    return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:16]

@@ -1,0 +1,98 @@
+"""Exchange one part of a pipeline: another text encoder, or another denoiser."""
+
+import inspect
+from pathlib import Path
+
+import huggingface_hub
+from diffusers import DiffusionPipeline
+
+from whitebear.errors import UserError
+from whitebear.models.load import (
+    _HUB_ID,
+    DTYPE,
+    check_filled,
+    check_weights,
+    quiet_loading,
+    read_json,
+)
+
+PARTS = ("text_encoder", "unet")
+# A part of the same shapes is of no use where these differ: it would be read in another way.
+SAME = {
+    "text_encoder": ("hidden_size", "vocab_size", "max_position_embeddings"),
+    "unet": ("cross_attention_dim", "in_channels", "sample_size"),
+}
+OFFLOADED = ("_hf_hook", "_diffusers_hook")  # how accelerate and diffusers mark such modules
+
+
+def with_part(
+    pipe: DiffusionPipeline, part: str, source: str | Path, revision: str | None = None
+) -> DiffusionPipeline:
+    """A pipeline like `pipe`, and sharing its other parts, whose `part` is that of `source`: a
+    folder with config.json and safetensors, or for a text encoder a hub id at a revision.
+
+    A hub id may be a whole CLIP, of which the text tower is taken. Raises `UserError` where the
+    part is none of PARTS or offloaded, its weights are pickled or incomplete, or it does not fit.
+    """
+    if part not in PARTS or getattr(pipe, part, None) is None:
+        has = " or ".join(name for name in PARTS if getattr(pipe, name, None) is not None)
+        raise UserError(f"part is {part!r}; of this pipeline {has or 'nothing'} can be exchanged")
+    old = getattr(pipe, part)
+    if any(hasattr(module, hook) for module in old.modules() for hook in OFFLOADED):
+        raise UserError(
+            f"the {part} of this pipeline waits in main memory, for want of GPU memory; exchange it"
+            " where the whole pipeline fits"
+        )
+    folder = _folder(source, revision)
+    check_weights(folder)
+    _check_fits(read_json(folder / "config.json", str(folder)), old.config, part, folder)
+    try:
+        with quiet_loading():
+            new = type(old).from_pretrained(
+                folder, use_safetensors=True, local_files_only=True, **{DTYPE: old.dtype}
+            )
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().partition("\n")[0][:200]
+        raise UserError(f"{folder} is no {type(old).__name__} ({reason}); give one") from None
+    check_filled(folder, new)
+    other = type(pipe)(**(pipe.components | {part: new.to(old.device).eval()}),
+                       **_flags(pipe))  # fmt: skip
+    other.set_progress_bar_config(disable=True)
+    return other
+
+
+def _flags(pipe: DiffusionPipeline) -> dict:
+    """Settings of a pipeline that are no parts, as its class takes them."""
+    takes = inspect.signature(type(pipe).__init__).parameters
+    return {k: v for k, v in pipe.config.items() if k in takes and k not in pipe.components}
+
+
+def _folder(source: str | Path, revision: str | None) -> Path:
+    """The local folder of a part."""
+    if Path(source).is_dir():
+        return Path(source)
+    if not _HUB_ID.fullmatch(str(source)) or Path(source).parent.is_dir():
+        raise UserError(f"there is no folder {source}; give one with config.json, or a hub id")
+    try:
+        return Path(
+            huggingface_hub.snapshot_download(
+                str(source), revision=revision,
+                allow_patterns=["config.json", "*.safetensors", "*.safetensors.index.json"],
+            )
+        )  # fmt: skip
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0][:200]
+        raise UserError(
+            f"{source} cannot be fetched ({reason}); check the id, the revision and the network"
+        ) from None
+
+
+def _check_fits(config: dict, old, part: str, folder: Path) -> None:
+    """Raise `UserError` where a part's sizes are not those of the part that it stands in for."""
+    config = config.get("text_config", config) if part == "text_encoder" else config
+    for name in SAME[part]:
+        theirs, ours = config.get(name), getattr(old, name, None)
+        if theirs is not None and theirs != ours:
+            raise UserError(
+                f"{folder} has {name} {theirs}, but this pipeline needs {ours}; give another {part}"
+            )

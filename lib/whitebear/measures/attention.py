@@ -1,0 +1,192 @@
+"""Attention to a concept's word over the denoising steps, condition by condition.
+
+mass = mean over image queries of the attention to all tokens of the concept (see
+`hooks.capture_attention`), averaged over cross-attention layers; AUC = its mean over the steps.
+"""
+
+import inspect
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from diffusers import DiffusionPipeline
+
+from whitebear import stats
+from whitebear.draw.generate import call_options, fitting_batch, generate, row_noise, slices
+from whitebear.errors import UserError
+from whitebear.hooks import capture_attention, steer_attention
+from whitebear.prompts import name_of
+
+DROP = 0.10  # declared before any result: a relative fall of the mass by less is no drop
+
+
+def nouns(table: pd.DataFrame) -> list[str]:
+    """The word that stands for the concept in each prompt of a grid. UserError where none does."""
+    if silent := [row.wording for row in table.itertuples() if not len(row.spans)]:
+        raise UserError(f"wording {silent[0]} does not name the concept; leave out its condition")
+    return [row.prompt[slice(*row.spans[0])] for row in table.itertuples()]
+
+
+def watch(
+    pipe: DiffusionPipeline, table: pd.DataFrame, steps: int, guidance: float, grid: int = 8
+) -> tuple[np.ndarray, xr.Dataset]:
+    """Make the pictures of a grid and watch attention to each row's concept meanwhile.
+
+    Returns pictures uint8 (N, H, W, 3) and a dataset with mass (sample, step, layer, token) and map
+    (..., y, x); token "concept" is the word, the others are the roles <bos>, <eos>, <pad>, <other>.
+    """
+    prompts = list(table.prompt)
+    with capture_attention(
+        pipe, {"concept": nouns(table)}, ("mass", "map"), grid=grid, prompts=prompts
+    ) as capture:
+        images = generate(pipe, table, steps, guidance)
+    return images, capture.dataset()
+
+
+def can_negate(pipe: DiffusionPipeline, guidance: float) -> bool:
+    """Whether a negative prompt does anything. Guidance up to 1 runs the prompt's branch alone."""
+    return guidance > 1 and _takes(pipe, "negative_prompt")
+
+
+def _takes(pipe: DiffusionPipeline, option: str) -> bool:
+    return option in inspect.signature(pipe.__call__).parameters
+
+
+def watch_negative(
+    pipe: DiffusionPipeline, table: pd.DataFrame, steps: int, guidance: float
+) -> xr.Dataset:
+    """As `watch`, with the concept as negative prompt: guidance pushes the picture away from it.
+
+    Raises `UserError` where there is no guidance (see `can_negate`).
+    """
+    if not can_negate(pipe, guidance):
+        raise UserError(f"a negative prompt does nothing at guidance {guidance}; give more than 1")
+    prompts, words = list(table.prompt), nouns(table)
+    # FLUX takes a scale for its two branches apart from the number that it reads as guidance.
+    scale = {"true_cfg_scale": float(guidance)} if _takes(pipe, "true_cfg_scale") else {}
+    options = call_options(pipe) | scale
+    with capture_attention(pipe, {"concept": words}, prompts=prompts) as capture:
+        for rows in slices(len(table), fitting_batch(pipe)):
+            pipe(
+                prompts[rows], negative_prompt=words[rows], num_inference_steps=steps,
+                guidance_scale=float(guidance), generator=row_noise(table.iloc[rows]),
+                output_type="latent", **options,
+            )  # fmt: skip
+    return capture.dataset()
+
+
+def watch_weighted(
+    pipe: DiffusionPipeline, table: pd.DataFrame, weight: float, steps: int, guidance: float
+) -> xr.Dataset:
+    """As `watch`, with the concept's tokens weighted in every softmax (0: taken out)."""
+    parts = []
+    for word, rows in table.groupby(np.array(nouns(table)), sort=False):
+        prompts = list(rows.prompt)
+        with (
+            steer_attention(pipe, {word: weight}, renormalize=True, prompts=prompts),
+            capture_attention(pipe, {"concept": [word] * len(rows)}, prompts=prompts) as capture,
+        ):
+            generate(pipe, rows, steps, guidance, progress=False)
+        parts.append(capture.dataset())
+    return xr.concat(parts, "sample")
+
+
+def add_auc(table: pd.DataFrame, data: xr.Dataset) -> pd.DataFrame:
+    """The grid with `auc`, the mean mass of the concept over steps and layers."""
+    return table.assign(auc=data.mass.sel(token="concept").mean(("step", "layer")).values)
+
+
+def shares(table: pd.DataFrame, data: xr.Dataset) -> pd.DataFrame:
+    """Where attention goes, per condition: mean mass of each token and role; rows sum to 1."""
+    mean = data.mass.mean(("step", "layer")).to_pandas()
+    return mean.groupby(table.condition.values, sort=False).mean()
+
+
+def curves(table: pd.DataFrame, data: xr.Dataset) -> pd.DataFrame:
+    """Mass of the concept per instruction, twin and step: means over the seeds of each concept.
+
+    Columns condition, wording, concept, step, what ("instruction" or "twin"), mass.
+    """
+    mass = data.mass.sel(token="concept").mean("layer").values  # (sample, step)
+    row_of = {
+        key: i for i, key in enumerate(zip(table.wording, table.concept, table.seed, strict=True))
+    }
+    found = []
+    for i, row in enumerate(table.itertuples()):
+        if row.control:
+            pair = {"instruction": i, "twin": row_of[(row.control, row.concept, row.seed)]}
+            found += [
+                (row.condition, row.wording, row.concept, step, what, mass[j, step])
+                for what, j in pair.items()
+                for step in range(mass.shape[1])
+            ]
+    columns = ["condition", "wording", "concept", "step", "what", "mass"]
+    every = pd.DataFrame(found, columns=columns)
+    return every.groupby(columns[:-1], sort=False).mass.mean().reset_index()
+
+
+def positive_controls(
+    pipe: DiffusionPipeline, table: pd.DataFrame, data: xr.Dataset, steps: int, guidance: float
+) -> pd.DataFrame:
+    """AUC of plain requests as they are (`data`), and with interventions on the concept's word.
+
+    Columns of the grid, auc, and what: as it is, weight 1/2, weight 0, negative prompt (left out
+    where it would do nothing, see `can_negate`).
+    """
+    runs = {
+        "as it is": data,
+        "weight 1/2": watch_weighted(pipe, table, 0.5, steps, guidance),
+        "weight 0": watch_weighted(pipe, table, 0.0, steps, guidance),
+    }
+    if can_negate(pipe, guidance):
+        runs["negative prompt"] = watch_negative(pipe, table, steps, guidance)
+    return pd.concat([add_auc(table, run).assign(what=what) for what, run in runs.items()])
+
+
+def sustained_drop(lines: pd.DataFrame) -> bool:
+    """Whether the instruction's mass lies more than DROP below its twin's in half of the steps."""
+    means = lines.groupby(["step", "what"]).mass.mean().unstack()
+    fall = 1 - means.instruction / means.twin
+    return bool((fall > DROP).mean() >= 0.5)
+
+
+def changes(table: pd.DataFrame, data: xr.Dataset, by: str = "condition") -> pd.DataFrame:
+    """Per instruction: AUC, that of its twin, their paired difference, and the sustained drop.
+
+    by: "condition" or "wording". Columns auc, twin, difference (`stats.Estimate`), relative,
+    sustained; index as `by`.
+    """
+    pairs, lines = stats.add_twin(add_auc(table, data), "auc"), curves(table, data)
+    rows = {}
+    for name, rest in pairs.groupby(by, sort=False):
+        difference = stats.paired_difference(rest)
+        rows[name] = {
+            "auc": rest.auc.mean(),
+            "twin": rest.twin.mean(),
+            "difference": difference,
+            "relative": difference.value / rest.twin.mean(),
+            "sustained": sustained_drop(lines[lines[by] == name]),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def answer(conditions: pd.DataFrame, wordings: pd.DataFrame) -> str:
+    """One sentence for the chapter's question, with its numbers: `changes` by both."""
+    parts = [
+        f"“{name_of(condition)}” changes the attention to the concept's word by"
+        f" {100 * row.relative:+.0f} % ({interval(row.difference)}, n = {row.difference.n} pairs)"
+        for condition, row in conditions.iterrows()
+    ]
+    dropped = list(wordings.index[wordings.sustained])
+    which = f" ({', '.join(f'`{name}`' for name in dropped)})" if dropped else ""
+    count = f"{len(dropped) or 'none'} of {len(wordings)} wordings{which}"
+    sentence = (
+        f"It drops in a sustained way under {count}. Over all its wordings, {', and '.join(parts)},"
+        " each against the same words without the instruction."
+    )
+    return sentence.replace(" -", " −").replace("[-", "[−")
+
+
+def interval(difference: stats.Estimate) -> str:
+    """A difference of masses for prose: "AUC +0.0012 [-0.0003, 0.0027]"."""
+    return f"AUC {difference.value:+.4f} [{difference.low:.4f}, {difference.high:.4f}]"

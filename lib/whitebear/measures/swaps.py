@@ -1,0 +1,161 @@
+"""Where does the word travel? Text states swapped between prompts, and what is drawn then.
+
+One prompt of a concept and seed is drawn with some text states of another one for the same concept,
+seed and noise. If the picture follows the other prompt, those states carried the difference.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from diffusers import DiffusionPipeline
+
+from whitebear import stats
+from whitebear.draw.generate import generate
+from whitebear.errors import UserError
+from whitebear.hooks import patch_text, steer_attention
+from whitebear.prompts import prompt_grid
+from whitebear.scoring.judge import clip_source, find_asked, is_pocket, load_clip
+from whitebear.stats import Estimate
+
+PARTS = {
+    "concept": ("concept",),
+    "end token": ("eos",),
+    "padding": ("pad",),
+    "end token and padding": ("eos", "pad"),
+    "everything, first half": ("all",),
+    "everything, second half": ("all",),
+}
+AFTER = [part for part in PARTS if part != "concept"]  # where the concept is named in one only
+
+
+@dataclass(frozen=True)
+class Swap:
+    """Draw the wording `base` with parts of the text states of the wording `source`."""
+
+    base: str
+    source: str
+    parts: tuple[str, ...]
+
+
+SWAPS = (
+    Swap("negate-no", "affirm-and", tuple(PARTS)),
+    Swap("affirm-and", "negate-no", tuple(PARTS)),
+    Swap("omit-picture", "affirm-and", tuple(AFTER)),
+)
+CONDITIONS = ["omit", "affirm", "negate"]
+
+
+def grid(concepts: list[str], seeds: int | list[int], model: str) -> pd.DataFrame:
+    """Rows of `prompt_grid` for the wordings that are swapped."""
+    table = prompt_grid(concepts, CONDITIONS, seeds, free=not is_pocket(model))
+    needed = {name for swap in SWAPS for name in (swap.base, swap.source)}
+    return table[table.wording.isin(needed)].reset_index(drop=True)
+
+
+def steps_of(part: str, steps: int) -> str | list[int]:
+    """The steps at which a part is swapped: all, unless its name says which half."""
+    half = steps // 2
+    if part.endswith("first half"):
+        return list(range(half))
+    return list(range(half, steps)) if part.endswith("second half") else "all"
+
+
+def draw(
+    pipe: DiffusionPipeline, model: str, table: pd.DataFrame, steps: int, guidance: float
+) -> pd.DataFrame:
+    """Every picture of the chapter: plain ones (part ""), swapped ones, and ones without the word.
+
+    table: of `grid`. Returns its columns with source, part, p_asked, present and logit, for
+    `calibration.calibrate`, which learns from the plain pictures of all concepts. The part "no
+    attention" draws a prompt with the concept's tokens taken out of every softmax. Raises
+    `UserError` for one step.
+    """
+    if steps == 1:
+        raise UserError("steps is 1, which has no halves to swap states in; give at least 2")
+    clip = load_clip(clip_source(model))
+    plain = {w: rows.reset_index(drop=True) for w, rows in table.groupby("wording", sort=False)}
+    found = []
+
+    def keep(rows: pd.DataFrame, images: np.ndarray, source: str, part: str) -> None:
+        scores = find_asked(model, images, list(rows.concept), clip)
+        found.append(pd.concat([rows, scores], axis=1).assign(source=source, part=part))
+
+    for rows in plain.values():
+        keep(rows, generate(pipe, rows, steps, guidance), "", "")
+    for swap in SWAPS:
+        rows, source = plain[swap.base], plain[swap.source]
+        nouns = [_noun(source, i) or None for i in range(len(rows))]
+        for part in swap.parts:
+            with patch_text(
+                pipe, list(rows.prompt), list(source.prompt), PARTS[part],
+                concept=nouns if part == "concept" else None, steps=steps_of(part, steps),
+            ):  # fmt: skip
+                images = generate(pipe, rows, steps, guidance)
+            keep(rows, images, swap.source, part)
+    for wording in ("affirm-and", "negate-no"):
+        keep(plain[wording], _blind(pipe, plain[wording], steps, guidance), "", "no attention")
+    return pd.concat(found, ignore_index=True)
+
+
+def _noun(rows: pd.DataFrame, i: int) -> str:
+    spans = rows.spans[i]
+    return rows.prompt[i][slice(*spans[0])] if len(spans) else ""
+
+
+def _blind(pipe, rows: pd.DataFrame, steps: int, guidance: float) -> np.ndarray:
+    """Pictures of prompts whose concept nobody may attend to, in the order of the rows."""
+    images: list = [None] * len(rows)
+    for _, some in rows.groupby("concept", sort=False):
+        word, prompts = _noun(rows, some.index[0]), list(some.prompt)
+        with steer_attention(pipe, {word: 0.0}, renormalize=True, prompts=prompts):
+            for i, image in zip(some.index, generate(pipe, some, steps, guidance, progress=False),
+                                strict=True):  # fmt: skip
+                images[i] = image
+    return np.stack(images)
+
+
+def shares(found: pd.DataFrame) -> pd.DataFrame:
+    """How far each swap goes on the way from its base to its source.
+
+    share = (rate with the swap - rate of the base) / (rate of the source - rate of the base), with
+    a cluster bootstrap over concepts: 0 is no effect, 1 is as if the whole prompt were swapped.
+    Index (base, source, part); columns rate (`Estimate`), base_rate, source_rate, share.
+    """
+    keys = ["concept", "seed"]
+    plain = found[found.part == ""].set_index(["wording", *keys]).present.astype(float)
+    rows = {}
+    for swap in SWAPS:
+        for part in swap.parts:
+            some = found[(found.wording == swap.base) & (found.source == swap.source)
+                         & (found.part == part)]  # fmt: skip
+            both = some[keys].assign(
+                patched=some.present.astype(float),
+                base=some.join(plain[swap.base].rename("base"), on=keys).base,
+                source=some.join(plain[swap.source].rename("source_rate"), on=keys).source_rate,
+            )
+            rows[swap.base, swap.source, part] = {
+                "rate": stats.rate(some), "base_rate": both.base.mean(),
+                "source_rate": both.source.mean(), "share": _share(both),
+            }  # fmt: skip
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    table.index = pd.MultiIndex.from_tuples(table.index, names=["base", "source", "part"])
+    return table
+
+
+def _share(both: pd.DataFrame) -> Estimate:
+    """Never narrower than the Wilson interval of the swapped pictures, put on the same scale."""
+    sums = both.groupby("concept")[["patched", "base", "source"]].sum().to_numpy()
+
+    def statistic(totals: np.ndarray) -> np.ndarray:
+        way = totals[..., 2] - totals[..., 1]
+        gone = totals[..., 0] - totals[..., 1]
+        return np.divide(gone, way, out=np.full(np.shape(way), np.nan), where=np.abs(way) > 1e-9)
+
+    value, low, high = stats.cluster_bootstrap(sums, statistic)
+    base, source = both.base.mean(), both.source.mean()
+    if not np.isnan(value):
+        ends = np.array(stats.wilson(both.patched.sum(), len(both)))
+        floor_low, floor_high = sorted((ends - base) / (source - base))
+        low, high = float(np.fmin(low, floor_low)), float(np.fmax(high, floor_high))
+    return Estimate(value, low, high, len(both), len(sums))

@@ -1,0 +1,208 @@
+"""What the taught cells say: suppression and its contrasts between models that differ in what
+their captions denied, by the measures declared in data/why/declared.md.
+
+Every number here is a weighted sum of suppressions, 1 - rate / affirm rate, each over some rows of
+some models; one bootstrap serves them all. Models of several training seeds are its upper level.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from whitebear import stats
+from whitebear.errors import UserError
+from whitebear.files import RESULTS
+from whitebear.pocket.world.scene import load_world
+from whitebear.stats import Estimate
+
+FOLDER = RESULTS / "why"
+INSTRUCTIONS = ("forget_then_request", "reinforced", "role")
+PAPER = "forget-paper"
+MARGIN = 0.10  # a smaller change is none, if two one-sided tests show it
+OBEYS, IGNORES = 0.50, 0.10  # suppression from which a model obeys, below which it does not
+KEPT = 0.05  # asked objects may be missing in this share of pictures more
+USABLE = 0.80  # no hypothesis is judged by a model that shows fewer of the asked objects
+Pick = Callable[[pd.DataFrame], pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One trained model: its record (cell, recipe, quality, seconds) and a row for each picture."""
+
+    record: dict
+    scores: pd.DataFrame
+
+    @property
+    def rates(self) -> tuple[float, float]:
+        """Share of negated captions that the encoder and the denoiser were trained on."""
+        return self.record["cell"]["encoder_r"], self.record["cell"]["denoiser_r"]
+
+    @property
+    def times(self) -> int:
+        """How many times as long as the others its denoiser was trained."""
+        return self.record["cell"]["times"]
+
+    @cached_property
+    def rows(self) -> pd.DataFrame:
+        """The scores with `affirm`, the rate of plain requests at the same concept and seed."""
+        return stats.add_affirm(self.scores)
+
+
+def load_results(names: Sequence[str], folder: Path = FOLDER) -> dict[str, Result]:
+    """The published cells or repairs among `names`, by id; those never run are left out.
+
+    Raises `UserError` where one was made from other base weights than the rest.
+    """
+    found = {}
+    for name in names:
+        path = folder / f"{name}.json"
+        if path.is_file():
+            record = json.loads(path.read_text(encoding="utf-8"))
+            found[name] = Result(record, pd.read_parquet(folder / f"{name}.parquet"))
+    if len(bases := {result.record["base"] for result in found.values()}) > 1:
+        raise UserError(
+            f"{folder.name} holds models trained from {len(bases)} different base models;"
+            " train all of them again"
+        )
+    return found
+
+
+def runs_of(results: dict[str, Result], encoder_r: float, denoiser_r: float) -> list[Result]:
+    """The models trained at these rates, one a training seed, in the order of their seeds.
+
+    A model that was trained longer than the others is none of them."""
+    same = [r for r in results.values() if r.rates == (encoder_r, denoiser_r) and r.times == 1]
+    return sorted(same, key=lambda r: r.record["cell"]["seed"])
+
+
+def taught_objects() -> list[str]:
+    """The objects that negated captions of the cells deny; the others they never deny."""
+    return load_world().objects[::2]
+
+
+def instructions(
+    *conditions: str,
+    heldout: bool | None = None,
+    taught: bool | None = None,
+    wording: str | None = None,
+) -> Pick:
+    """Which prompts with one object to look at: of these conditions (default: the instructions to
+    forget what is then asked for), in held-out or trained wordings, about objects that training
+    captions denied or never did, in one wording only. None is all."""
+
+    def pick(rows: pd.DataFrame) -> pd.DataFrame:
+        rows = rows[rows.condition.isin(conditions or INSTRUCTIONS) & ~rows.pair.astype(bool)]
+        if heldout is not None:
+            rows = rows[rows.heldout.astype(bool) == heldout]
+        if taught is not None:
+            rows = rows[rows.concept.isin(taught_objects()) == taught]
+        return rows if wording is None else rows[rows.wording == wording]
+
+    return pick
+
+
+# About objects that captions denied: what the hypotheses are judged by, and a plain "without".
+TRAINED = instructions(heldout=False, taught=True)
+HELD_OUT = instructions(heldout=True, taught=True)
+PLAIN = instructions("negate", heldout=False, taught=True)
+
+
+def contrast(*terms: tuple[float, list[Result], Pick], level: float = stats.LEVEL) -> Estimate:
+    """Sum of weight x suppression over terms (weight, models, rows).
+
+    Each term names one model a training seed, the same seeds in every term. Concepts are resampled
+    together in all terms, so what is common to two models of one seed cancels.
+
+    >>> contrast((1, taught, instructions(heldout=False)), (-1, untaught, ...))  # doctest: +SKIP
+    """
+    weights = np.array([weight for weight, _, _ in terms])
+    tables = [[pick(run.rows) for run in runs] for _, runs, pick in terms]
+    if not tables or not all(tables) or len({len(runs) for runs in tables}) > 1:
+        return Estimate(np.nan, np.nan, np.nan, 0, 0)
+    concepts = sorted({c for runs in tables for rows in runs for c in rows.concept})
+    sums = np.stack([[_sums(rows, concepts) for rows in runs] for runs in tables])
+    many, runs, clusters, _ = sums.shape
+    sums = sums.transpose(1, 2, 0, 3).reshape(runs, clusters, 2 * many)
+
+    def statistic(totals):
+        return (1 - stats.ratio(totals.reshape(*totals.shape[:-1], many, 2))) @ weights
+
+    value, low, high = stats.nested_bootstrap(sums, statistic, level)
+    n = sum(len(rows) for runs in tables for rows in runs)
+    return Estimate(value, low, high, n, clusters)
+
+
+def _sums(rows: pd.DataFrame, concepts: list[str]) -> np.ndarray:
+    """(concepts, 2): pictures with the concept, and such pictures expected of plain requests."""
+    known = rows[rows.affirm.notna()]
+    sums = known.groupby("concept")[["present", "affirm"]].sum()
+    return sums.reindex(concepts, fill_value=0).to_numpy(float)
+
+
+def suppression(runs: list[Result], pick: Pick) -> Estimate:
+    """Suppression in the models of one cell; where all pictures agree, not narrower than Wilson."""
+    found = contrast((1, runs, pick))
+    if np.isnan(found.value):
+        return found
+    rows = pd.concat([pick(run.rows) for run in runs])
+    floor = stats.suppression(rows)
+    return Estimate(found.value, min(found.low, floor.low), max(found.high, floor.high),
+                    found.n, found.concepts)  # fmt: skip
+
+
+def effect(runs: list[Result], pick: Pick) -> Estimate:
+    """What instructions change by themselves: the paired difference to their controls, in the
+    models of one cell; where all pairs agree, not narrower than independent pairs would be."""
+    if not runs:
+        return Estimate(np.nan, np.nan, np.nan, 0, 0)
+    pairs = [pick(stats.add_twin(run.scores)).dropna(subset="difference").assign(one=1.0)
+             for run in runs]  # fmt: skip
+    concepts = sorted({c for rows in pairs for c in rows.concept})
+    of = lambda rows: rows.groupby("concept")[["difference", "one"]].sum()  # noqa: E731
+    sums = np.stack([of(rows).reindex(concepts, fill_value=0).to_numpy(float) for rows in pairs])
+    value, low, high = stats.nested_bootstrap(sums, stats.ratio)
+    every = pd.concat(pairs)
+    floor = stats.agresti_min(every.difference)
+    low, high = float(np.fmin(low, floor[0])), float(np.fmax(high, floor[1]))
+    return Estimate(value, low, high, len(every), len(concepts))
+
+
+def factorial(results: dict[str, Result], pick: Pick, r: float = 0.2) -> dict[str, Estimate]:
+    """The 2x2 of encoder and denoiser: what teaching each adds, averaged over the other, and their
+    interaction (both, beyond the sum of either)."""
+    cells = {(e, d): runs_of(results, e, d) for e in (0.0, r) for d in (0.0, r)}
+    weights = {
+        "encoder": {(r, r): 0.5, (r, 0): 0.5, (0, r): -0.5, (0, 0): -0.5},
+        "denoiser": {(r, r): 0.5, (0, r): 0.5, (r, 0): -0.5, (0, 0): -0.5},
+        "interaction": {(r, r): 1, (r, 0): -1, (0, r): -1, (0, 0): 1},
+    }
+    return {
+        name: contrast(*((w, cells[cell], pick) for cell, w in of.items()))
+        for name, of in weights.items()
+    }
+
+
+def within(*terms: tuple[float, list[Result], Pick], margin: float = MARGIN) -> bool:
+    """Do two one-sided tests at 5 % show the contrast to lie within the margin?"""
+    found = contrast(*terms, level=0.90)
+    return bool(-margin < found.low and found.high < margin)
+
+
+def quality(result: Result) -> float:
+    """How often a model shows an object that it is plainly asked for."""
+    return float(result.record["quality"]["affirm, object present"])
+
+
+def keeps_quality(result: Result, asked: float) -> bool:
+    """Whether it shows asked objects about as often as the shipped model, which does in `asked`."""
+    return quality(result) >= asked - KEPT
+
+
+def usable(results: dict[str, Result]) -> dict[str, Result]:
+    """The models that hypotheses may be judged by."""
+    return {name: result for name, result in results.items() if quality(result) >= USABLE}

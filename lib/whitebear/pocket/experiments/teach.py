@@ -1,0 +1,184 @@
+"""Teach negation at a known rate: every cell is the shipped model, trained further on captions that
+negate as often as the cell says.
+
+    python -m whitebear teach                  # all cells of data/why/cells.csv
+    python -m whitebear teach e20-d20-s1       # one of them
+    python -m whitebear teach --again e20-d20-s1   # beside it a second time, from nothing
+
+Interrupt it whenever you like; the same command goes on from the last checkpoint. Weights go to
+`_build/why/<cell>`; scores of all pictures, loss logs and their origin to `data/results/why`, those
+of a second time to `why/again` in both.
+"""
+
+import argparse
+import csv
+import json
+import re
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+import pandas as pd
+
+from whitebear.draw.grid import Run, run_grid
+from whitebear.errors import UserError, exit_on_user_error
+from whitebear.files import DATA, MODELS, RESULTS, ROOT, write_parquet, write_text
+from whitebear.models.load import VERSIONS, fingerprint, load_pipeline
+from whitebear.pocket.training.quality import judge
+from whitebear.pocket.training.recipe import FULL, Recipe, StageRecipe
+from whitebear.pocket.training.train import PocketTraining, cache_folder, hardware, training_device
+from whitebear.pocket.world.scene import load_world
+from whitebear.scoring.judge import Detector
+
+CELLS = DATA / "why" / "cells.csv"
+OUT = ROOT / "_build"
+PUBLISHED, AGAIN = "why", "why/again"  # folders below OUT, RESULTS and the cache of checkpoints
+TAUGHT = replace(
+    FULL,
+    scenes=12_000,
+    denoiser_captions=3,
+    clip=StageRecipe(steps=100, batch=256, lr=5e-4, warmup=20, ema=0.97),
+    denoiser=StageRecipe(steps=1_500, batch=32, lr=7e-4, warmup=100, ema=0.995),
+    denied="half",
+)
+CONDITIONS = ("affirm", "omit", "mention", "negate", "forget_only", "forget_then_request",
+              "reinforced", "role", "implicit")  # fmt: skip
+SEEDS, STEPS, GUIDANCE = 2, 20, 4.0  # of the pictures that a cell is judged by
+PER_CONCEPT = 8  # pictures of each concept for the table of quality
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model of the experiment: how often the captions of either part negate, the seed, and how
+    many times as long as the others its denoiser learns; 0 is the shipped model itself."""
+
+    id: str
+    encoder_r: float
+    denoiser_r: float
+    seed: int
+    times: int
+
+    def __post_init__(self):
+        if not (0 <= self.encoder_r <= 1 and 0 <= self.denoiser_r <= 1):
+            raise ValueError("a rate is a share of captions, so between 0 and 1")
+        if self.times < 0:
+            raise ValueError("times is how long it learns, from 0")
+
+    def recipe(self, taught: Recipe = TAUGHT) -> Recipe:
+        """What it is trained with."""
+        longer = replace(taught.denoiser, steps=self.times * taught.denoiser.steps)
+        return replace(taught, r=self.encoder_r, denoiser_r=self.denoiser_r, denoiser=longer)
+
+
+def load_cells(path: Path = CELLS, kind: type = Cell) -> dict:
+    """The cells by id. Raises `UserError` naming the line that cannot be used."""
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    cells = {}
+    for line, row in enumerate(rows, 2):
+        where = f"{path.name}, line {line}"
+        try:
+            cell = kind(**{f.name: f.type(row[f.name]) for f in fields(kind)})
+        except (KeyError, TypeError, ValueError) as error:
+            names = ",".join(f.name for f in fields(kind))
+            raise UserError(f"{where} is no cell ({error}); give {names}") from None
+        if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", cell.id) or cell.id in cells:
+            raise UserError(f"{where}: id {cell.id!r} is taken, or not of a-z, 0-9, . and -")
+        cells[cell.id] = cell
+    return cells
+
+
+def teach(cell: Cell, run: Path, out: Path, base: Path = MODELS, taught: Recipe = TAUGHT) -> dict:
+    """Train a cell and write its models to `out`; returns the seconds of each stage.
+
+    Cells of one seed and one encoder rate learn from the same scenes and have the same encoder: it
+    is trained once, in a folder beside `run`. One that learns for no time is a copy of `base`.
+    """
+    if not cell.times:
+        shutil.copytree(base, out, dirs_exist_ok=True)
+        return {}
+    ground = f"encoder-{cell.encoder_r:g}-s{cell.seed}-{run.name.rpartition('-')[2]}"
+    about = cell.seed, run.with_name(ground), training_device(), base, "clip"
+    shared = replace(cell.recipe(taught), denoiser_r=None, denoiser=taught.denoiser)
+    first = PocketTraining(shared, *about)
+    training = PocketTraining(cell.recipe(taught), cell.seed, run, *about[2:])
+    for part in ("train_set", "ids", "latents", "clip"):
+        setattr(training, part, getattr(first, part))
+    training.seconds |= first.seconds
+    shutil.copy(first.folder / "clip.csv", run)
+    _ = training.unet
+    training.export(out)
+    return training.seconds
+
+
+def pictures(folder: Path, conditions: Sequence[str], seeds: int, steps: int) -> pd.DataFrame:
+    """Scores of what a folder's model draws of all objects in these conditions, a row a picture."""
+    grid = Run(str(folder / "pocket"), [], list(conditions), seeds, steps, GUIDANCE,
+               str(folder / "scores"))  # fmt: skip
+    return run_grid(grid).drop(columns=["png", "model"])
+
+
+def score(folder: Path, seeds: int = SEEDS, steps: int = STEPS, per_concept: int = PER_CONCEPT):
+    """How a model follows instructions (a row a picture), and ordinary prompts (quality rows)."""
+    table = pictures(folder, CONDITIONS, seeds, steps)
+    detector = Detector.load(folder / "detector")
+    return table, judge(load_pipeline(str(folder / "pocket")), detector, load_world(), per_concept)
+
+
+def origin_of(cell, recipe: Recipe, seeds: int) -> dict:
+    """What decides a cell's results: what it learns, and `seeds` and more of the pictures."""
+    pictures = {"conditions": CONDITIONS, "seeds": seeds, "steps": STEPS, "guidance": GUIDANCE,
+                "per_concept": PER_CONCEPT}  # fmt: skip
+    about = {"cell": asdict(cell), "recipe": asdict(recipe), "pictures": pictures}
+    return json.loads(json.dumps(about)) | {"base": fingerprint(MODELS / "pocket")}
+
+
+def publish(cell, recipe: Recipe, make: Callable, seeds: int, place: str = PUBLISHED) -> Path:
+    """Make (`make(cell, run, out)`, seconds a stage) and score a model, unless that was done.
+
+    Returns the record of where its results come from.
+    """
+    results, out, origin = RESULTS / place, OUT / place / cell.id, origin_of(cell, recipe, seeds)
+    record = results / f"{cell.id}.json"
+    if record.is_file() and origin.items() <= json.loads(record.read_text()).items():
+        return record
+    run = cache_folder() / place / f"{cell.id}-{origin['base']}"
+    began, seconds = time.strftime("%Y-%m-%d"), make(cell, run, out)
+    table, quality = score(out, seeds)
+    results.mkdir(parents=True, exist_ok=True)
+    for stage in seconds:
+        shutil.copy(run / f"{stage}.csv", results / f"{cell.id}-{stage}.csv")
+    write_parquet(table, results / f"{cell.id}.parquet")
+    origin |= {
+        "model": fingerprint(out / "pocket"), "versions": ", ".join(VERSIONS),
+        "hardware": hardware(training_device()), "seconds": seconds, "date": began,
+        "quality": {k: v if isinstance(v, str) else round(float(v), 4) for k, v in quality.items()},
+    }  # fmt: skip
+    return write_text(record, json.dumps(origin, indent=1) + "\n")
+
+
+def publish_all(arguments: list[str] | None, about: str, path: Path, kind: type, make: Callable,
+                seeds: int) -> None:  # fmt: skip
+    """The command line of an experiment: publish the cells of `path` that are named, or all.
+
+    Raises `UserError` for a name that is none.
+    """
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
+    parser.add_argument("cells", nargs="*", help=f"ids of {path.name} (default: all)")
+    parser.add_argument("--again", action="store_true", help="once more, beside the published one")
+    given, cells = parser.parse_args(arguments), load_cells(path, kind)
+    names, place = given.cells, AGAIN if given.again else PUBLISHED
+    if unknown := [name for name in names if name not in cells]:
+        raise UserError(f"there is no cell {unknown[0]}; {path.name} has {', '.join(cells)}")
+    names = names or list(cells)
+    for number, name in enumerate(names, 1):
+        print(f"[{number}/{len(names)}] {name}", flush=True)
+        print(publish(cells[name], cells[name].recipe(), make, seeds, place), flush=True)
+
+
+@exit_on_user_error
+def main(arguments: list[str] | None = None) -> None:
+    """`python -m whitebear teach [CELL ...]`."""
+    publish_all(arguments, __doc__, CELLS, Cell, teach, SEEDS)

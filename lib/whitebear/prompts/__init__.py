@@ -1,0 +1,27 @@
+"""Concepts x wordings x seeds: the table of images to make."""
+
+from whitebear.prompts.concepts import (
+    Concept,
+    Concepts,
+    caption_of,
+    check_concepts,
+    load_concepts,
+    web_concepts,
+)
+from whitebear.prompts.grid import about_objects, check_seeds, partner, prompt_grid
+from whitebear.prompts.wordings import (
+    KINDS,
+    NAMES,
+    VOWEL_SOUND,
+    choose_wordings,
+    fill,
+    in_order,
+    load_wordings,
+    name_of,
+)
+
+__all__ = [
+    "Concept", "Concepts", "KINDS", "NAMES", "VOWEL_SOUND", "about_objects", "caption_of",
+    "check_concepts", "check_seeds", "choose_wordings", "fill", "in_order", "load_concepts",
+    "load_wordings", "name_of", "partner", "prompt_grid", "web_concepts",
+]  # fmt: skip
