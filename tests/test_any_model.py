@@ -19,8 +19,7 @@ from whitebear.draw.grid import Run, run_grid
 from whitebear.errors import UserError
 from whitebear.files import ROOT
 from whitebear.hooks import patch_text, text_states
-from whitebear.measures import attention
-from whitebear.measures import swaps as patching
+from whitebear.measures import attention, swaps as patching
 from whitebear.models.load import load_pipeline
 from whitebear.prompts import prompt_grid
 from whitebear.scoring import judge as scoring

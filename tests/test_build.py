@@ -22,7 +22,7 @@ concepts: list[str] = ["bear"]
 output: str = "_build/results/test\""""
 
 SAVE = """\
-from whitebear.numbers import save_numbers
+from whitebear.book.report.numbers import save_numbers
 _ = save_numbers(output, "01_toy", rate=rate, seeds=seeds)"""
 
 
@@ -318,7 +318,7 @@ def test_one_notebook_can_be_executed_with_values_of_ones_own(toy):
 CLAIMED = """\
 import pandas as pd
 from pathlib import Path
-from whitebear.claims import Claim
+from whitebear.book.report.claim import Claim
 from whitebear.stats import Estimate
 claim = Claim("it is", Estimate(rate, 0.1, 0.9, 4, 2), "so", "4", "twin", "yes", "fig-a")
 save_numbers(output, "01_toy", [claim], rate=rate)

@@ -12,8 +12,7 @@ from whitebear.book.chapters import inner_answers
 from whitebear.book.figures import heads as detail_figures
 from whitebear.draw.generate import generate
 from whitebear.hooks import patch_text
-from whitebear.measures import heads as attention_detail
-from whitebear.measures import swaps as patching
+from whitebear.measures import heads as attention_detail, swaps as patching
 from whitebear.measures.attention import watch
 from whitebear.models.load import load_pipeline
 from whitebear.prompts import prompt_grid

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from families import build
-from whitebear.book.explorer import drawing as explorer
-from whitebear.book.explorer import panel as explorer_panel
-from whitebear.book.explorer import view as explorer_view
+from whitebear.book.explorer import (
+    drawing as explorer,
+    panel as explorer_panel,
+    view as explorer_view,
+)
 from whitebear.book.explorer.drawing import YOURS, draw, prompt_of, twins, words_of
 from whitebear.book.explorer.panel import Explorer
 from whitebear.errors import UserError

@@ -10,7 +10,7 @@ from PIL import Image
 from whitebear import stats
 from whitebear.book.figures import presence as figures
 from whitebear.errors import UserError
-from whitebear.prompts import prompt_grid
+from whitebear.prompts import NAMES, prompt_grid
 
 CONDITIONS = ["affirm", "omit", "negate", "forget_then_request", "repeat"]
 
@@ -62,7 +62,7 @@ def test_rates_put_dots_at_the_rates(scores):
     assert drawn(figure)
     assert len(figure.axes) == len(CONDITIONS)
     table = stats.by_concept(scores).set_index(["condition", "concept"])
-    order = [name for name in figures.NAMES if name in CONDITIONS]
+    order = [name for name in NAMES if name in CONDITIONS]
     for condition, axes in zip(order, figure.axes, strict=True):
         dots = [line.get_xdata()[0] for line in axes.lines if line.get_marker() not in ("None", "")]
         concepts = [table.rate[(condition, name)] for name in ("bear", "owl", "garbage truck")]

@@ -9,8 +9,7 @@ from conftest import tiny_pipeline
 from whitebear.draw import cache as kept
 from whitebear.draw.cache import Kept
 from whitebear.errors import UserError
-from whitebear.measures import attention
-from whitebear.measures import heads as attention_detail
+from whitebear.measures import attention, heads as attention_detail
 from whitebear.prompts import prompt_grid
 
 

@@ -7,8 +7,7 @@ import pytest
 import xarray as xr
 
 from whitebear import stats
-from whitebear.book.chapters import another_encoder as other_encoder
-from whitebear.book.chapters import why_it_fails as why_answers
+from whitebear.book.chapters import another_encoder as other_encoder, why_it_fails as why_answers
 from whitebear.book.figures import inside as mechanism_figures
 from whitebear.errors import UserError
 from whitebear.files import MODELS

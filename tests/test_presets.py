@@ -8,8 +8,7 @@ from diffusers import DiffusionPipeline
 
 from whitebear.draw.grid import ChunkSpec, _settings
 from whitebear.errors import UserError
-from whitebear.models import load as models
-from whitebear.models import presets
+from whitebear.models import load as models, presets
 from whitebear.models.load import locate
 from whitebear.models.presets import (
     FREE,

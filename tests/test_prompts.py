@@ -9,9 +9,7 @@ from transformers import CLIPTokenizer
 from whitebear.errors import UserError
 from whitebear.files import MODELS
 from whitebear.prompts import (
-    COLUMNS,
     about_objects,
-    an,
     caption_of,
     check_concepts,
     check_seeds,
@@ -21,6 +19,7 @@ from whitebear.prompts import (
     prompt_grid,
     web_concepts,
 )
+from whitebear.prompts.wordings import COLUMNS
 
 
 def wordings_file(folder, *rows):
@@ -91,7 +90,8 @@ def test_controls_have_the_length_of_their_instructions():
 
 
 def test_articles_and_spans():
-    assert (an("owl"), an("bear"), an("unicorn")) == ("an owl", "a bear", "a unicorn")
+    texts = [fill("a {c}", c=noun)[0] for noun in ("owl", "bear", "unicorn")]
+    assert texts == ["an owl", "a bear", "a unicorn"]
     prompt, spans = fill("A {c}, a {o} and the {c} on {b}", c="owl", o="umbrella", b="a beach")
     assert prompt == "An owl, an umbrella and the owl on a beach"
     assert [prompt[start:end] for start, end in spans] == ["owl", "owl"]

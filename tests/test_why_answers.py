@@ -5,8 +5,7 @@ import pandas as pd
 import pytest
 
 from test_why import result
-from whitebear.book.chapters import why_it_fails as why_answers
-from whitebear.book.chapters import why_tables
+from whitebear.book.chapters import why_it_fails as why_answers, why_tables
 from whitebear.book.figures import taught as why_figures
 from whitebear.pocket.experiments import results as why
 from whitebear.pocket.experiments.results import Result

@@ -17,8 +17,7 @@ from whitebear.draw.generate import generate
 from whitebear.errors import UserError
 from whitebear.hooks import steer_attention
 from whitebear.interventions.part import with_part
-from whitebear.measures import attention
-from whitebear.measures import heads as attention_detail
+from whitebear.measures import attention, heads as attention_detail
 from whitebear.measures.text_states import SPLITS
 from whitebear.models.load import load_pipeline
 from whitebear.pocket.world.captions import caption, deniable, load_train_wordings
