@@ -19,12 +19,13 @@ from torch import nn
 
 from whitebear.errors import UserError
 from whitebear.files import PROMPTS
+from whitebear.models.load import check_pipeline_folder
 from whitebear.pocket.experiments import retrain
 from whitebear.pocket.training import card, detector, loop, vae
 from whitebear.pocket.training.denoiser import draw_timesteps
 from whitebear.pocket.training.loop import Trainer, learning_rate, load_checkpoint
 from whitebear.pocket.training.recipe import TOY, StageRecipe
-from whitebear.pocket.training.train import PocketTraining, train
+from whitebear.pocket.training.train import PocketTraining, put_in_place, train
 
 STEPS = StageRecipe(steps=60, batch=4, lr=1e-2, warmup=5)
 
@@ -250,3 +251,54 @@ def test_folder_of_another_run_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("whitebear.pocket.training.train.PROMPTS", changed_captions(tmp_path))
     with pytest.raises(UserError, match="other data; choose another"):
         PocketTraining(TOY, 0, tmp_path, device)
+
+
+TOKENIZER = """
+from whitebear.pocket.training.clip import train_tokenizer
+texts = ["a bear and an owl", "an owl without a bear", "do not miss this bear"] * 3
+print(train_tokenizer(texts, 700).backend_tokenizer.to_str())
+"""
+
+
+def test_the_same_captions_give_the_same_tokenizer():
+    """In another process too: hash tables have another order in each."""
+    run = lambda: subprocess.run([sys.executable, "-c", TOKENIZER], capture_output=True, check=True)  # noqa: E731
+    first, second = run().stdout, run().stdout
+    assert first == second and len(json.loads(first)["model"]["vocab"]) == 702
+
+
+def test_a_run_file_cut_by_a_kill_is_one_line(tmp_path):
+    (tmp_path / "run.json").write_text("")
+    with pytest.raises(UserError, match="no folder of a training run: run.json is not JSON"):
+        PocketTraining(TOY, 1, tmp_path, torch.device("cpu"))
+
+
+def test_an_export_cut_by_a_kill_is_refused_until_it_is_ended(toy_models, tmp_path, monkeypatch):
+    """Never half new and half old models that load without a word."""
+    out, part, moves = shutil.copytree(toy_models, tmp_path / "out"), tmp_path / "out/part", []
+    shutil.copytree(toy_models, part)
+    (part / "pocket/new").touch()
+    replace_ = os.replace
+
+    def killed(a, b):
+        if len(moves) == 2:
+            raise KeyboardInterrupt
+        moves.append(replace_(a, b))
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        put_in_place(part, out)
+    with pytest.raises(UserError, match="its export was interrupted"):
+        check_pipeline_folder(out / "pocket")
+    monkeypatch.undo()
+    put_in_place(part, out)
+    check_pipeline_folder(out / "pocket")
+    assert (out / "pocket/new").exists() and (out / "detector/config.json").exists()
+    assert sorted(path.name for path in out.iterdir()) == ["detector", "pocket"]
+
+
+def test_the_same_seed_twice_from_nothing_gives_the_same_weights(toy_models, tmp_path):
+    train("toy", 0, None, tmp_path / "run", tmp_path / "out")
+    of = lambda folder: {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*.s*")}  # noqa: E731
+    first, second = of(toy_models), of(tmp_path / "out")
+    assert len(first) == 5 and first == second

@@ -25,6 +25,7 @@ from transformers.utils import logging as transformers_logging
 from whitebear.errors import UserError, nearest
 from whitebear.models.presets import REGISTRY, ModelEntry, place
 
+EXPORTED = "exported"  # beside models: a finished export on its way into their place
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 WEIGHTLESS = ("Tokenizer", "Scheduler", "Processor", "FeatureExtractor")
 # What diffusers calls it; before 0.40 it ignores the new name, and loads float32.
@@ -117,6 +118,11 @@ def check_pipeline_folder(folder: Path) -> None:
         raise UserError(
             f"{folder} is a single file; give a diffusers pipeline folder (save_pretrained, "
             "safetensors)"
+        )
+    if (folder.parent / EXPORTED).is_dir():
+        raise UserError(
+            f"{folder} was being replaced when its export was interrupted; give the command that"
+            " trains it again"
         )
     index = read_json(folder / "model_index.json", f"{folder} is no diffusers pipeline folder")
     for name, value in sorted(index.items()):

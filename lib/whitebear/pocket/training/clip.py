@@ -35,14 +35,18 @@ def ordinary_words() -> list[str]:
 
 
 def train_tokenizer(captions: Iterable[str], vocabulary: int) -> CLIPTokenizer:
-    """Byte-pair encoding on captions and ordinary words, in CLIP's own format."""
+    """Byte-pair encoding on captions and ordinary words, in CLIP's own format: `vocabulary` tokens,
+    and two for start and end. The same texts give the same tokenizer."""
     template = CLIPTokenizer(vocab={BOS: 0, EOS: 1}, merges=[]).backend_tokenizer
     tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>", unk_token=EOS))
     tokenizer.normalizer, tokenizer.pre_tokenizer = template.normalizer, template.pre_tokenizer
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    # Equally frequent pairs are merged in the order of their ids. Letters that end a word would get
+    # theirs in the order of a hash table, another one each time, unless they are named beforehand.
+    last_letters = [f"{letter}</w>" for letter in alphabet]
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
-        special_tokens=[],
+        special_tokens=last_letters,
         initial_alphabet=alphabet,
         end_of_word_suffix="</w>",
         show_progress=False,
@@ -50,7 +54,6 @@ def train_tokenizer(captions: Iterable[str], vocabulary: int) -> CLIPTokenizer:
     tokenizer.train_from_iterator([*captions, *ordinary_words() * 3], trainer)
     state = json.loads(tokenizer.to_str())["model"]
     tokens = sorted(state["vocab"], key=state["vocab"].get)
-    tokens += [f"{letter}</w>" for letter in alphabet if f"{letter}</w>" not in state["vocab"]]
     vocab = {token: i for i, token in enumerate([*tokens, BOS, EOS])}
     merges = [tuple(m) if not isinstance(m, str) else tuple(m.split()) for m in state["merges"]]
     return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=POSITIONS)

@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,8 +21,8 @@ from torch import nn
 from transformers import CLIPImageProcessor, CLIPTokenizer, ResNetForImageClassification
 
 from whitebear.errors import UserError, exit_on_user_error
-from whitebear.files import MODELS, PROMPTS, WORLD, digest
-from whitebear.models.load import fingerprint, load_pipeline
+from whitebear.files import MODELS, PROMPTS, WORLD, digest, write_text
+from whitebear.models.load import EXPORTED, fingerprint, load_pipeline, read_json
 from whitebear.pocket.training import clip, denoiser, detector, vae
 from whitebear.pocket.training.loop import Trainer, load_checkpoint, save_checkpoint, stable_seed
 from whitebear.pocket.training.recipe import RECIPES, Recipe
@@ -61,8 +62,8 @@ class PocketTraining:
         ours = json.loads(json.dumps(ours))
         path = self.folder / "run.json"
         if not path.exists():
-            path.write_text(json.dumps(ours, indent=2) + "\n", encoding="utf-8")
-        theirs = json.loads(path.read_text(encoding="utf-8"))
+            write_text(path, json.dumps(ours, indent=2) + "\n")
+        theirs = read_json(path, f"{self.folder} is no folder of a training run")
         if other := sorted(k for k in ours.keys() | theirs if ours.get(k) != theirs.get(k)):
             raise UserError(
                 f"{self.folder} holds a run with other {', '.join(other)}; choose another --run"
@@ -235,7 +236,17 @@ class PocketTraining:
         return unet
 
     def export(self, out: Path) -> None:
-        """Write pocket/ and detector/ as fp16 safetensors, ready for `from_pretrained`."""
+        """Write pocket/ and detector/ as fp16 safetensors, ready for `from_pretrained`.
+
+        All of it beside the target first: models that are there stay whole until it is complete.
+        """
+        part = out / f"{EXPORTED}.part"
+        shutil.rmtree(part, ignore_errors=True)
+        self.write_models(part)
+        put_in_place(part, out)
+
+    def write_models(self, out: Path) -> None:
+        """Write pocket/ and detector/ into a folder that has neither."""
         processor = CLIPImageProcessor(
             size={"height": 64, "width": 64}, crop_size=64, do_center_crop=False,
             image_mean=[0.5] * 3, image_std=[0.5] * 3,
@@ -275,6 +286,20 @@ class PocketTraining:
             for name, seconds in self.seconds.items()
         ]  # fmt: skip
         return record
+
+
+def put_in_place(part: Path, out: Path) -> None:
+    """Move the models of a complete export to where they belong, as one: a kill on the way leaves a
+    folder that `check_pipeline_folder` refuses, and the next export, or this one again, ends it."""
+    ready = out / EXPORTED
+    if part.is_dir():
+        shutil.rmtree(ready, ignore_errors=True)
+        os.replace(part, ready)
+    for new in sorted(ready.iterdir()):
+        old = out / new.name
+        shutil.rmtree(old, ignore_errors=True)
+        os.replace(new, old)
+    ready.rmdir()
 
 
 def tidy_config(config: Path) -> None:
