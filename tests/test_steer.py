@@ -43,7 +43,7 @@ def test_steering_equals_its_formula(pipes, name, renormalize, monkeypatch):
     }.get(name, letters)
     guided = name != "flux"
     options = {"guidance_scale": 4.0} if guided else {}
-    with steer_attention(pipe, {"bear": 0.25}, renormalize):
+    with steer_attention(pipe, ["bear"], 0.25, renormalize):
         steered = draw(pipe, name, PROMPT, **options)
     with monkeypatch.context() as patch:
         rows = slice(1, 2) if guided else slice(0, 1)
@@ -60,10 +60,10 @@ def test_steering_equals_its_formula(pipes, name, renormalize, monkeypatch):
 def test_a_weight_of_one_changes_nothing_and_of_zero_ablates(pipes):
     pipe = pipes["sd"]
     plain = draw(pipe, "sd", PROMPT)
-    with steer_attention(pipe, {"bear": 1.0}):
+    with steer_attention(pipe, ["bear"], 1.0):
         assert np.array_equal(draw(pipe, "sd", PROMPT), plain)
     with (
-        steer_attention(pipe, {"bear": 0.0}, renormalize=True),
+        steer_attention(pipe, ["bear"], 0.0, renormalize=True),
         capture_attention(pipe, ["bear"], roles=["text"]) as cap,
     ):
         draw(pipe, "sd", PROMPT)
@@ -77,7 +77,7 @@ def test_capture_and_steer_nest_either_way(pipes, outer):
     pipe = pipes["sd"]
     blocks = {
         "capture": capture_attention(pipe, ["bear"]),
-        "steer": steer_attention(pipe, {"bear": 0.0}, renormalize=True),
+        "steer": steer_attention(pipe, ["bear"], 0.0, renormalize=True),
     }
     inner = ({*blocks} - {outer}).pop()
     with blocks[outer], blocks[inner]:
@@ -88,13 +88,84 @@ def test_capture_and_steer_nest_either_way(pipes, outer):
 def test_chosen_steps_alone_are_steered(pipes):
     pipe = pipes["sd"]
     with (
-        steer_attention(pipe, {"bear": 0.0}, renormalize=True, steps=[1]),
+        steer_attention(pipe, ["bear"], 0.0, renormalize=True, steps=[1]),
         capture_attention(pipe, ["bear"]) as cap,
     ):
         draw(pipe, "sd", PROMPT)
     assert (cap.dataset().mass.sel(token="bear") == 0).all(("sample", "layer")).values.tolist() == [
         False, True, False,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("renormalize", [False, True])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_word_a_prompt_steers_image_by_image(pipes, name, renormalize):
+    """Over two calls of the pipeline, each image is what its word alone makes of it, to the bit."""
+    pipe, words = pipes[name], ["bear", "car", "white bear", "car"]
+    prompts = [PROMPT, "a car and a white bear", "no car, a white bear", PROMPT]
+
+    def images():
+        return np.concatenate([draw(pipe, name, prompts[:3], 0), draw(pipe, name, prompts[3:], 1)])
+
+    with steer_attention(pipe, {"concept": words}, 0.1, renormalize, prompts=prompts):
+        together = images()
+    for word in set(words):
+        with steer_attention(pipe, [word], 0.1, renormalize):
+            alone = images()
+        mine = [i for i, each in enumerate(words) if each == word]
+        assert np.array_equal(together[mine], alone[mine])
+    plain = images()
+    assert all(np.abs(together[i] - plain[i]).max() > 1e-5 for i in range(4))  # it did something
+
+
+def test_a_word_that_one_prompt_lacks_is_named(pipes):
+    pipe, prompts = pipes["sd"], ["a bear", "a car"]
+    with pytest.raises(UserError, match="lists words; give prompts=.* of the same length"):
+        steer_attention(pipe, {"concept": ["bear"]}, 0.0, prompts=prompts)
+    with (
+        pytest.raises(UserError, match="'owl' is not among the first 77 tokens of .* 'a car'"),
+        steer_attention(pipe, {"concept": ["bear", "owl"]}, 0.0, prompts=prompts),
+    ):
+        draw(pipe, "sd", prompts)
+    with (
+        pytest.raises(UserError, match="prompts holds 2 prompts, but more images are made"),
+        steer_attention(pipe, {"concept": ["bear", "car"]}, 0.0, prompts=prompts),
+    ):
+        draw(pipe, "sd", prompts)
+        draw(pipe, "sd", prompts[:1])
+
+
+def test_nested_weights_multiply(pipes):
+    pipe = pipes["sd"]
+    with steer_attention(pipe, ["bear"], 0.5), steer_attention(pipe, ["white bear"], 0.25):
+        nested = draw(pipe, "sd", PROMPT)
+    with steer_attention(pipe, ["white"], 0.25), steer_attention(pipe, ["bear"], 0.125):
+        apart = draw(pipe, "sd", PROMPT)
+    np.testing.assert_allclose(nested, apart, atol=1e-6)
+    with steer_attention(pipe, ["white bear", "bear"], 0.25):  # of one block, once a key
+        once = draw(pipe, "sd", PROMPT)
+    with steer_attention(pipe, ["white bear"], 0.25):
+        assert np.array_equal(draw(pipe, "sd", PROMPT), once)
+
+
+def test_chosen_layers_and_the_other_branch_alone_are_steered(pipes):
+    pipe = pipes["sd"]
+    with (
+        steer_attention(pipe, ["bear"], 0.0, renormalize=True, layers="mid_block.*"),
+        capture_attention(pipe, ["bear"]) as cap,
+    ):
+        draw(pipe, "sd", PROMPT)
+    gone = (cap.dataset().mass.sel(token="bear") == 0).all(("sample", "step"))
+    assert gone.layer[gone].place.values.tolist() == ["mid"]
+    options = {"negative_prompt": "a car", "guidance_scale": 4.0}
+    with (
+        steer_attention(pipe, ["car"], 0.0, renormalize=True, branch="uncond"),
+        capture_attention(pipe, ["car"], branch="uncond") as uncond,
+        capture_attention(pipe, ["car"], steps=[0]) as cond,
+    ):
+        draw(pipe, "sd", PROMPT, **options)
+    assert (uncond.dataset().mass.sel(token="car") == 0).all()
+    assert (cond.dataset().mass.sel(token="car") > 0).all()
 
 
 @pytest.mark.parametrize("name", ["sd", "sd3", "flux", "pixart"])
@@ -184,7 +255,7 @@ def test_no_hook_stays_behind(pipes, error):
 
     with (
         pytest.raises(error),
-        steer_attention(pipe, {"bear": 0.0}),
+        steer_attention(pipe, ["bear"], 0.0),
         capture_attention(pipe, ["bear"]),
     ):
         draw(pipe, "sd", PROMPT, callback_on_step_end=stop)
@@ -211,17 +282,20 @@ def test_an_error_inside_attention_leaves_nothing_behind(error):
 
 
 @pytest.mark.parametrize(
-    ("weights", "match"),
+    ("tokens", "weight", "match"),
     [
-        ({}, "weights is empty"),
-        ({"bear": -1}, "weight of 'bear' is -1"),
-        ({"bear": float("nan")}, "weight of 'bear' is nan"),
-        ({"bear": "0"}, "weight of 'bear' is '0'"),
+        ([], 0.0, "nothing to steer; name tokens"),
+        ("bear", 0.0, r"tokens is 'bear'; give a list of words such as \['bear'\]"),
+        ({"concept": ["bear"]}, 0.0, "lists words; give prompts="),
+        (["bear"], -1, "the weight of 'bear' is -1; give a number of at least 0"),
+        (["bear"], float("nan"), "weight of 'bear' is nan"),
+        (["bear"], float("inf"), "weight of 'bear' is inf"),
+        (["bear"], "0", "weight of 'bear' is '0'"),
     ],
 )
-def test_weights_that_make_no_sense(pipes, weights, match):
+def test_steering_that_makes_no_sense(pipes, tokens, weight, match):
     with pytest.raises(UserError, match=match):
-        steer_attention(pipes["sd"], weights)
+        steer_attention(pipes["sd"], tokens, weight)
 
 
 def test_prompts_that_cannot_be_patched(pipes):

@@ -21,7 +21,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from whitebear.errors import UserError
 from whitebear.hooks.intercept import Attention, Listener, Run
 from whitebear.hooks.kernels import add_mask, row_blocks, scores
-from whitebear.hooks.words import ROLES, TEXT, check_names, selection
+from whitebear.hooks.words import ROLES, TEXT, check_names, check_tokens
 from whitebear.models.families import layer_grid, place_of
 
 REDUCTIONS = ("mass", "map", "entropy")
@@ -48,11 +48,7 @@ class AttentionCapture(Listener):
         self.about: list[dict] = []
 
     def begin(self, run: Run) -> None:
-        segments, first = self.segments(run), sum(a["samples"] for a in self.about)
-        texts = segments[0].texts
-        words = {k: [v] * run.rows if isinstance(v, str) else v[first : first + run.rows]
-                 for k, v in self.words.items()}  # fmt: skip
-        chosen = selection(segments, words, self.roles, run.n_text)
+        texts, chosen = self.find(run, self.words, self.roles)
         self.keys = chosen.any(0).any(-1).nonzero().flatten()  # text keys that anyone asked for
         device = run.states.device
         self.chosen = chosen[:, self.keys].to(device)  # (rows, keys, labels)
@@ -196,23 +192,9 @@ def part(tensor: torch.Tensor | None, rows: slice) -> torch.Tensor | None:
     return None if tensor is None else tensor[rows]
 
 
-def check_tokens(tokens, prompts: list[str] | None) -> dict[str, str | list[str]]:
-    """Labels and their words: one word for all prompts, or a list with one word a prompt."""
-    if isinstance(tokens, str):
-        raise UserError(f"tokens is {tokens!r}; give a list of words such as [{tokens!r}]")
-    words = dict(tokens) if isinstance(tokens, Mapping) else {word: word for word in tokens}
-    for label, word in words.items():
-        if isinstance(word, str):
-            continue
-        words[label] = list(word)
-        if prompts is None or len(words[label]) != len(prompts):
-            raise UserError(f"tokens[{label!r}] lists words; give prompts=[...] of the same length")
-    return words
-
-
 def capture_attention(
     pipe: DiffusionPipeline,
-    tokens: Sequence[str] | Mapping[str, Sequence[str]] = (),
+    tokens: Sequence[str] | Mapping[str, str | Sequence[str]] = (),
     reduce: Sequence[str] = ("mass",),
     grid: int = 16,
     layers: str | list[str] = "*",
@@ -225,7 +207,7 @@ def capture_attention(
     """Capture attention to `tokens` in a with-block; see the module's docstring.
 
     tokens: words or phrases (all occurrences, all their pieces, in every tokenizer), or label ->
-    one word a prompt. roles: of "bos", "eos", "pad", "other" (what is left) and "text" (all).
+    word or one word a prompt. roles: of "bos", "eos", "pad", "other" (what is left), "text" (all).
     reduce: of "mass", "map" (grid x grid means over the image, float16) and "entropy" (nats, of
     the distribution over text keys, in joint attention renormalised to them). layers: globs on
     module paths. heads: "mean" or "all". branch: "cond" or "uncond". steps: "all" or numbers of

@@ -9,7 +9,7 @@ before observations, so what is observed is what the image is made from.
 import inspect
 import math
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 
 from whitebear.errors import UserError
 from whitebear.hooks.kernels import attention_and_lse
-from whitebear.hooks.words import Segment, read_back, tokenise
+from whitebear.hooks.words import Segment, read_back, selection, tokenise
 from whitebear.models.families import (
     Call,
     denoiser_of,
@@ -98,7 +98,7 @@ class Listener:
         self.layers = {layer.path: layer for layer in text_layers(self.denoiser, layers)}
         self.steps = check_steps(steps)
         self.prompts = None if prompts is None else list(prompts)
-        self.used = 0  # prompts of earlier runs
+        self.drawn = 0  # images of earlier runs
         self.expected, self.seen = 0, dict.fromkeys(self.layers, 0)
 
     def begin(self, run: Run) -> None:
@@ -128,18 +128,26 @@ class Listener:
                 " not go through scaled_dot_product_attention; use the default attention processors"
             )
 
-    def segments(self, run: Run) -> list[Segment]:
-        """The tokens of the run's prompts, one row an image."""
+    def find(self, run: Run, words: Mapping[str, str | list[str]], roles: Sequence[str] = ()):
+        """The run's prompts (rows), and the text keys that belong to words and roles, float32
+        (rows, n_text, words + roles). words: as `check_tokens` returns them."""
+        rows = slice(self.drawn, self.drawn + run.rows)
+        self.drawn = rows.stop
+        segments = self.segments(run, rows)
+        each = {k: [v] * run.rows if isinstance(v, str) else v[rows] for k, v in words.items()}
+        return segments[0].texts, selection(segments, each, roles, run.n_text)
+
+    def segments(self, run: Run, rows: slice) -> list[Segment]:
+        """The tokens of the run's prompts, one row an image; rows: of `prompts`."""
         lengths = segment_lengths(self.pipe, run.n_text)
         if self.prompts is None:
             return [read_back(*heard) for heard in heard_ids(self, run, lengths)]
-        texts = self.prompts[self.used : self.used + run.rows]
+        texts = self.prompts[rows]
         if len(texts) < run.rows:
             raise UserError(
                 f"prompts holds {len(self.prompts)} prompts, but more images are made;"
                 " give one an image, in order"
             )
-        self.used += run.rows
         return [tokenise(getattr(self.pipe, name), texts, *where) for name, *where in lengths]
 
 

@@ -1,50 +1,44 @@
-"""Change attention to words, or the words' states, while an image is made.
+"""Change the attention that is paid to words while an image is made.
 
-Both go through the interception that captures: with steer_attention(...), capture_attention(...)
+It goes through the interception that captures: with steer_attention(...), capture_attention(...)
 the capture sees the attention that was steered.
 """
 
-import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from diffusers import DiffusionPipeline
 
 from whitebear.errors import UserError
 from whitebear.hooks.intercept import Attention, Listener, Run
-from whitebear.hooks.text import T5_LENGTH
-from whitebear.hooks.words import ROLES, Segment, check_names, positions, roles, selection, tokenise
-from whitebear.models.families import segment_lengths
-
-PATCHES = ("concept", "eos", "pad", "all")
+from whitebear.hooks.words import check_tokens
 
 
 class Steering(Listener):
     """What `steer_attention` gives."""
 
-    def __init__(self, pipe, weights, renormalize, **where):
+    def __init__(self, pipe, tokens, weight, renormalize, **where):
         super().__init__(pipe, **where)
-        if not weights:
-            raise UserError('weights is empty; give words and factors such as {"bear": 0.0}')
-        for word, w in weights.items():
-            if not isinstance(w, (int, float)) or not 0 <= w < float("inf"):
-                raise UserError(f"the weight of {word!r} is {w!r}; give a number of at least 0")
-        self.factors, self.renormalize = dict(weights), renormalize
+        self.words = check_tokens(tokens, self.prompts)
+        if not self.words:
+            raise UserError('there is nothing to steer; name tokens such as ["bear"]')
+        if not isinstance(weight, (int, float)) or not 0 <= weight < float("inf"):
+            words = ", ".join(map(repr, self.words))
+            raise UserError(f"the weight of {words} is {weight!r}; give a number of at least 0")
+        self.weight, self.renormalize = float(weight), renormalize
 
     def begin(self, run: Run) -> None:
-        words = {word: [word] * run.rows for word in self.factors}
-        hits = selection(self.segments(run), words, (), run.n_text)  # (rows, keys, words)
-        factor = torch.where(hits > 0, torch.tensor(list(self.factors.values())), 1.0).prod(-1)
-        self.weights = factor.to(run.states.device)
+        _, hits = self.find(run, self.words)  # (rows, keys, labels)
+        self.factors = torch.where(hits.any(-1), self.weight, 1.0).to(run.states.device)
 
     def edit(self, attention: Attention, run: Run) -> None:
         args = attention.arguments
-        weights = args["value"].new_ones((len(args["value"]), args["key"].shape[-2]))
-        weights[run.slice_of(self.branch), attention.text] = self.weights.to(weights)
+        factors = args["value"].new_ones((len(args["value"]), args["key"].shape[-2]))
+        factors[run.slice_of(self.branch), attention.text] = self.factors.to(factors)
         if not self.renormalize:
-            args["value"] = args["value"] * weights[:, None, :, None]
+            args["value"] = args["value"] * factors[:, None, :, None]
             return
-        bias, mask = weights.log()[:, None, None], args.get("attn_mask")
+        bias, mask = factors.log()[:, None, None], args.get("attn_mask")
         if mask is not None and mask.dtype is torch.bool:
             mask = torch.zeros_like(mask, dtype=bias.dtype).masked_fill(~mask, -torch.inf)
         args["attn_mask"] = bias if mask is None else bias + mask
@@ -52,137 +46,34 @@ class Steering(Listener):
 
 def steer_attention(
     pipe: DiffusionPipeline,
-    weights: dict[str, float],
+    tokens: Sequence[str] | Mapping[str, str | Sequence[str]],
+    weight: float,
     renormalize: bool = False,
-    steps="all",
     layers: str | list[str] = "*",
     branch: str = "cond",
-    prompts=None,
+    steps="all",
+    prompts: Sequence[str] | None = None,
 ) -> Steering:
-    """Multiply attention to words by a factor (0: not looked at) in a with-block.
+    """Multiply attention to `tokens` by `weight` (0: not looked at) in a with-block.
+
+    tokens, layers, branch, steps and prompts are those of `capture_attention`. One word a prompt
+    needs the prompts, in the order in which they are drawn, over as many calls of the pipeline as
+    it takes; no grouping by word is needed:
+
+        with steer_attention(pipe, {"concept": words}, 0.0, prompts=prompts):
+            for rows in batches:
+                pipe(prompts[rows])
+
+    For words with different weights, nest blocks: factors of one word multiply.
 
     renormalize=False: P[query, word] becomes w P[query, word] and rows no longer sum to 1 (the
     re-weighting of Prompt-to-Prompt, Hertz et al. 2022), by scaling the word's values.
     renormalize=True: the softmax is taken with logits plus log w, so that the other keys share
     what the word lost. In joint attention both act on every query, of image and of text.
 
-    Raises UserError as `capture_attention` does, and for negative weights.
+    Raises UserError as `capture_attention` does, and for a weight that is no number >= 0.
     """
     return Steering(
-        pipe, weights, renormalize, layers=layers, steps=steps, branch=branch, prompts=prompts
-    )
-
-
-class Patching(Listener):
-    """What `patch_text` gives."""
-
-    def __init__(self, pipe, prompt, source_prompt, positions, concept, steps):
-        super().__init__(pipe, steps=steps)
-        self.parts, self.done = check_names(positions, PATCHES, "positions"), 0
-        if "concept" in self.parts and not concept:
-            raise UserError('positions="concept" needs the concept=... whose tokens are swapped')
-        self.jobs = as_jobs(prompt, source_prompt, concept)  # one an image, or one for all
-        self.encode(T5_LENGTH)
-        self.layers, self.seen = {}, {}  # it swaps states, so no layer has to be met
-
-    def encode(self, length: int) -> None:
-        """States (n_text, D) of every source, padded to `length` where the caller may choose it."""
-        unique = list(dict.fromkeys(source for _, source, _ in self.jobs))
-        self.sources = dict(zip(unique, text_keys(self.pipe, unique, length), strict=True))
-
-    def begin(self, run: Run) -> None:
-        """Match positions of each prompt with those of its source, stretch by stretch."""
-        jobs = self.jobs * run.rows if len(self.jobs) == 1 else self.jobs[self.done :][: run.rows]
-        if len(jobs) < run.rows:
-            raise UserError(f"{len(self.jobs)} prompts were given to patch, but more are drawn")
-        self.done += run.rows
-        stretches = segment_lengths(self.pipe, run.n_text)
-        if len(next(iter(self.sources.values()))) != run.n_text:  # T5 reads its padding too
-            self.encode(stretches[-1][2])
-        matched = {job: self._match(stretches, *job) for job in dict.fromkeys(jobs)}
-        self.swaps = [(*matched[job], self.sources[job[1]]) for job in jobs]
-
-    def _match(self, stretches, prompt, source_prompt, concept) -> tuple[list[int], list[int]]:
-        all_to, all_take = [], []
-        for name, start, length in stretches:
-            both = tokenise(getattr(self.pipe, name), [prompt, source_prompt], start, length)
-            for part in self.parts:
-                to, take = (_positions(both, row, part, concept) for row in (0, 1))
-                if part == "pad":  # padding ends together, wherever it begins
-                    n = min(len(to), len(take))
-                    to, take = to[len(to) - n :], take[len(take) - n :]
-                if len(to) != len(take):
-                    raise UserError(
-                        f"{concept or part!r} has {len(to)} tokens in the prompt and"
-                        f" {len(take)} in the source prompt; they must be as many"
-                    )
-                all_to += [start + i for i in to]
-                all_take += [start + i for i in take]
-        if not all_to:
-            what = concept or " and ".join(self.parts)
-            raise UserError(f"neither prompt has {what!r}; nothing to swap")
-        return all_to, all_take
-
-    def edit_states(self, states: torch.Tensor, run: Run) -> torch.Tensor:
-        states, first = states.clone(), run.slice_of("cond").start
-        for row, (to, take, source) in enumerate(self.swaps, start=first):
-            states[row, to] = source[take].to(states)
-        return states
-
-
-def _positions(both: Segment, row: int, part: str, concept: str | None) -> list[int]:
-    """Which tokens of a prompt make up one of PATCHES."""
-    if part == "all":
-        return list(range(both.ids.shape[1]))
-    if part == "concept":
-        return positions(both, row, concept)
-    return roles(both)[row, :, ROLES.index(part)].nonzero().flatten().tolist()
-
-
-def as_jobs(prompt, source_prompt, concept) -> list[tuple[str, str, str | None]]:
-    """(prompt, source, concept) of each image. Texts stand for all, lists are as long as another.
-
-    Raises UserError for lists of different lengths.
-    """
-    given = {"prompt": prompt, "source_prompt": source_prompt, "concept": concept}
-    lists = {k: list(v) for k, v in given.items() if v is not None and not isinstance(v, str)}
-    n = max((len(v) for v in lists.values()), default=1)
-    if wrong := [f"{len(v)} {k}" for k, v in lists.items() if len(v) != n]:
-        raise UserError(f"there are {wrong[0]} for {n} images; give one each, or a text for all")
-    return list(zip(*(lists.get(k, [v] * n) for k, v in given.items()), strict=True))
-
-
-def text_keys(pipe: DiffusionPipeline, prompts: list[str], length: int) -> torch.Tensor:
-    """The states (prompts, n_text, D) that a pipeline gives its denoiser; length: T5 tokens."""
-    names = inspect.signature(pipe.encode_prompt).parameters
-    options = {"max_sequence_length": length} if "max_sequence_length" in names else {}
-    if "do_classifier_free_guidance" in names:
-        options["do_classifier_free_guidance"] = False
-    if "prompt_3" in names:
-        options |= {"prompt_2": None, "prompt_3": None}
-    elif "prompt_2" in names:
-        options["prompt_2"] = None
-    with torch.no_grad():
-        return pipe.encode_prompt(
-            prompts, device=pipe._execution_device, num_images_per_prompt=1, **options
-        )[0]
-
-
-def patch_text(
-    pipe: DiffusionPipeline,
-    prompt: str | list[str],
-    source_prompt: str | list[str],
-    positions: str | Sequence[str] = "concept",
-    concept: str | list[str] | None = None,
-    steps="all",
-) -> Patching:
-    """Draw `prompt` with text states of `source_prompt` at some positions, in a with-block.
-
-    positions: "concept" (the tokens of `concept`, in order), "eos", "pad" (aligned at the end) or
-    "all", or several of them. Only the states that attention reads are swapped; pooled embeddings
-    stay. The block is to draw `prompt` alone; lists name prompts, sources and concepts image by
-    image, in the order in which they are drawn, over as many calls of the pipeline as it takes.
-
-    Raises UserError where two prompts have no such positions or not as many.
-    """
-    return Patching(pipe, prompt, source_prompt, positions, concept, steps)
+        pipe, tokens, weight, renormalize,
+        layers=layers, steps=steps, branch=branch, prompts=prompts,
+    )  # fmt: skip

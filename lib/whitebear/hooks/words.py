@@ -5,7 +5,7 @@ SDXL two over the same positions, SD3 two over the first 77 and a third over the
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -38,6 +38,20 @@ def check_names(names: str | Sequence[str], valid: Sequence[str], what: str) -> 
         if name not in valid or names.count(name) > 1:
             raise UserError(f"{what} holds {name!r}; use each of {', '.join(valid)} at most once")
     return names
+
+
+def check_tokens(tokens, prompts: list[str] | None) -> dict[str, str | list[str]]:
+    """Labels and their words: one word for all prompts, or a list with one word a prompt."""
+    if isinstance(tokens, str):
+        raise UserError(f"tokens is {tokens!r}; give a list of words such as [{tokens!r}]")
+    words = dict(tokens) if isinstance(tokens, Mapping) else {word: word for word in tokens}
+    for label, word in words.items():
+        if isinstance(word, str):
+            continue
+        words[label] = list(word)
+        if prompts is None or len(words[label]) != len(prompts):
+            raise UserError(f"tokens[{label!r}] lists words; give prompts=[...] of the same length")
+    return words
 
 
 def tokenise(

@@ -83,7 +83,7 @@ def watch_weighted(
     for word, rows in table.groupby(np.array(nouns(table)), sort=False):
         prompts = list(rows.prompt)
         with (
-            steer_attention(pipe, {word: weight}, renormalize=True, prompts=prompts),
+            steer_attention(pipe, [word], weight, renormalize=True, prompts=prompts),
             capture_attention(pipe, {"concept": [word] * len(rows)}, prompts=prompts) as capture,
         ):
             generate(pipe, rows, steps, guidance, progress=False)

@@ -108,7 +108,7 @@ def _blind(pipe, rows: pd.DataFrame, steps: int, guidance: float) -> np.ndarray:
     images: list = [None] * len(rows)
     for _, some in rows.groupby("concept", sort=False):
         word, prompts = _noun(rows, some.index[0]), list(some.prompt)
-        with steer_attention(pipe, {word: 0.0}, renormalize=True, prompts=prompts):
+        with steer_attention(pipe, [word], 0.0, renormalize=True, prompts=prompts):
             for i, image in zip(some.index, generate(pipe, some, steps, guidance, progress=False),
                                 strict=True):  # fmt: skip
                 images[i] = image

@@ -181,8 +181,8 @@ def _watched(pipe, row, weights, steps, guidance) -> tuple[np.ndarray, xr.Datase
     """One picture (1, H, W, 3), and mass and maps of all its words."""
     prompts = list(row.prompt)
     with contextlib.ExitStack() as hooks:
-        if weights:
-            hooks.enter_context(steer_attention(pipe, weights, renormalize=True, prompts=prompts))
+        for word, w in weights.items():
+            hooks.enter_context(steer_attention(pipe, [word], w, renormalize=True, prompts=prompts))
         capture = hooks.enter_context(
             capture_attention(
                 pipe, words_of(prompts[0]), ("mass", "map"), grid=GRID, roles=(), prompts=prompts

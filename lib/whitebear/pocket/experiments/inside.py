@@ -174,7 +174,7 @@ def _weighted(pipe, table: pd.DataFrame, weight: float, steps: int, guidance: fl
     """The rows with `present` while attention to the concept's word is multiplied."""
     done = []
     for word, rows in table.groupby(np.array(attention.nouns(table)), sort=False):
-        with steer_attention(pipe, {word: weight}, prompts=list(rows.prompt)):
+        with steer_attention(pipe, [word], weight, prompts=list(rows.prompt)):
             done.append(draw(pipe, rows, steps, guidance))
     return pd.concat(done).sort_index()
 
