@@ -4,6 +4,10 @@ import dataclasses
 import io
 import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +18,7 @@ from PIL import Image
 from whitebear.draw import grid as run_module
 from whitebear.draw.grid import ChunkSpec, Run, run_chunk, run_grid
 from whitebear.errors import UserError
-from whitebear.files import check_writable, write_parquet
+from whitebear.files import alone, check_writable, write_parquet
 from whitebear.prompts import load_wordings
 
 
@@ -229,3 +233,50 @@ def test_rows_merged_by_another_process_are_found_where_they_went(tmp_path, monk
 
     monkeypatch.setattr(pd, "read_parquet", merged_meanwhile)
     assert sorted(run_module._kept_rows(tmp_path).index) == ["a", "b"]
+
+
+DRAW = """
+import sys
+from whitebear.draw.grid import ChunkSpec, run_chunk
+model, output = sys.argv[1:]
+run_chunk(ChunkSpec(model, "bear", ("negate",), (0, 1), 2, 4.0, output, keep_images=1), False)
+"""
+
+
+def test_rows_that_another_process_is_drawing_are_waited_for(spec, made):
+    run_chunk(spec, progress=False)
+    assert made
+    made.clear()
+    spec = dataclasses.replace(spec, output=f"{spec.output}-shared")
+    other = subprocess.Popen([sys.executable, "-c", DRAW, spec.model, spec.output])
+    while not list(Path(spec.output).glob("rows/*")) and other.poll() is None:
+        time.sleep(0.01)
+    time.sleep(0.1)  # it loads the model now
+    run_chunk(spec, progress=False)
+    assert not made and other.wait() == 0
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from whitebear.files import alone
+with alone(Path(sys.argv[1])):
+    print("in", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_killed_process_lets_the_next_one_in(tmp_path):
+    other = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE)
+    assert other.stdout.readline() == b"in\n"
+    killing = subprocess.Popen(["sh", "-c", f"sleep 0.5; kill -{signal.SIGKILL:d} {other.pid}"])
+    start = time.monotonic()
+    with alone(tmp_path):
+        assert time.monotonic() - start > 0.4
+    assert killing.wait() == 0 and other.wait() == -signal.SIGKILL
+
+
+def test_where_there_are_no_locks_nobody_waits(tmp_path, monkeypatch):
+    monkeypatch.setattr("whitebear.files.fcntl", None)
+    with alone(tmp_path), alone(tmp_path):
+        pass

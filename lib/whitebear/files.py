@@ -5,16 +5,23 @@ Folders for results are made, proved writable, and on Colab mounted from Google 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import importlib.util
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from whitebear.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,6 +52,25 @@ def check_writable(folder: str | os.PathLike) -> Path:
             f"output folder {folder} cannot be written ({error.strerror}); give one that can"
         ) from None
     return Path(folder)
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """One process at a time: a second one that asks for the same folder waits here for the first.
+
+    However a process ends, kill -9 included, the next one is let in. Where the system or the file
+    system has no such locks (Windows, a mounted drive), nobody waits.
+    """
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def write_text(path: Path, text: str) -> Path:

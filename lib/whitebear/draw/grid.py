@@ -20,7 +20,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from whitebear.draw.generate import check_sampling, generate_batches
-from whitebear.files import MODELS, check_writable, digest, write_parquet
+from whitebear.files import MODELS, alone, check_writable, digest, write_parquet
 from whitebear.models.load import VERSIONS, find_model, fingerprint, load_pipeline, locate
 from whitebear.prompts import caption_of, check_concepts, check_seeds, load_concepts, prompt_grid
 from whitebear.scoring.calibration import calibrate
@@ -111,7 +111,8 @@ def run_chunk(spec: ChunkSpec, progress: bool = True) -> Path:
     if not _is_whole(path):
         kept = check_writable(Path(spec.output) / "rows" / f"{name}-{digest(settings)}")
         keys = _row_keys(spec, table)
-        _make_missing(spec, table, keys, kept, model_state, judging, progress)
+        with alone(kept):  # another process that wants the same rows finds them when it comes in
+            _make_missing(spec, table, keys, kept, model_state, judging, progress)
         about = {"model": spec.model, "revision": model_state, "versions": ", ".join(VERSIONS),
                  "steps": spec.steps, "guidance": float(spec.guidance)}  # fmt: skip
         scores = _kept_rows(kept).loc[keys].reset_index(drop=True)
