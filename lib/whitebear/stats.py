@@ -277,16 +277,16 @@ def summary(scores: pd.DataFrame) -> pd.DataFrame:
 def by_wording(scores: pd.DataFrame) -> pd.DataFrame:
     """One row an instruction: what each wording does, held against its own control.
 
-    Index wording; columns condition, heldout, n, rate, suppression, difference (`Estimate`s),
-    twin (rate of its control), p (sign flips), p_holm (adjusted for all wordings).
+    Index wording; columns condition, text, heldout, n, rate, suppression, difference
+    (`Estimate`s), twin (rate of its control), p (sign flips), p_holm (adjusted for all wordings).
     """
     with_twin, rows = add_twin(add_affirm(scores)), {}
     for wording, some in with_twin.groupby("wording", sort=False):
         rows[wording] = {
-            "condition": some.condition.iloc[0], "heldout": bool(some.heldout.iloc[0]),
-            "n": len(some), "rate": rate(some), "suppression": suppression(some),
-            "difference": paired_difference(some), "twin": some.twin.mean(),
-            "p": sign_flip_p(some),
+            "condition": some.condition.iloc[0], "text": some.text.iloc[0],
+            "heldout": bool(some.heldout.iloc[0]), "n": len(some), "rate": rate(some),
+            "suppression": suppression(some), "difference": paired_difference(some),
+            "twin": some.twin.mean(), "p": sign_flip_p(some),
         }  # fmt: skip
     table = pd.DataFrame.from_dict(rows, orient="index")
     return table.assign(p_holm=holm(table.p)) if len(table) else table

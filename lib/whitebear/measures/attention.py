@@ -105,7 +105,7 @@ def shares(table: pd.DataFrame, data: xr.Dataset) -> pd.DataFrame:
 def curves(table: pd.DataFrame, data: xr.Dataset) -> pd.DataFrame:
     """Mass of the concept per instruction, twin and step: means over the seeds of each concept.
 
-    Columns condition, wording, concept, step, what ("instruction" or "twin"), mass.
+    Columns condition, wording, text, concept, step, what ("instruction" or "twin"), mass.
     """
     mass = data.mass.sel(token="concept").mean("layer").values  # (sample, step)
     row_of = {
@@ -116,11 +116,11 @@ def curves(table: pd.DataFrame, data: xr.Dataset) -> pd.DataFrame:
         if row.control:
             pair = {"instruction": i, "twin": row_of[(row.control, row.concept, row.seed)]}
             found += [
-                (row.condition, row.wording, row.concept, step, what, mass[j, step])
+                (row.condition, row.wording, row.text, row.concept, step, what, mass[j, step])
                 for what, j in pair.items()
                 for step in range(mass.shape[1])
             ]
-    columns = ["condition", "wording", "concept", "step", "what", "mass"]
+    columns = ["condition", "wording", "text", "concept", "step", "what", "mass"]
     every = pd.DataFrame(found, columns=columns)
     return every.groupby(columns[:-1], sort=False).mass.mean().reset_index()
 

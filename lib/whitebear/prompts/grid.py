@@ -15,7 +15,7 @@ from whitebear.prompts.concepts import Concepts, check_concepts, known_concepts,
 from whitebear.prompts.wordings import choose_wordings, fill, load_wordings
 
 GRID = (
-    "concept", "kind", "condition", "wording", "control", "heldout", "pair",
+    "concept", "kind", "condition", "wording", "control", "heldout", "pair", "text",
     "seed", "prompt", "other", "background", "spans",
 )  # fmt: skip
 
@@ -60,9 +60,10 @@ def prompt_grid(
     """One row per image to make, with the columns GRID.
 
     `concepts=[]` means every object of the world; `free` admits words outside it; `seeds` is a
-    count or a list of ids. `other` and `background` are "" where the wording does not use them.
-    `spans` are [start, end) character positions of the concept in the prompt. Rows come concept by
-    concept, wording by wording, seed by seed.
+    count or a list of ids. `text` is the wording with its holes, `prompt` the same filled in.
+    `other` and `background` are "" where the wording does not use them. `spans` are [start, end)
+    character positions of the concept in the prompt. Rows come concept by concept, wording by
+    wording, seed by seed.
     """
     world = load_concepts() if world is None else world
     wordings = load_wordings() if wordings is None else wordings
@@ -88,7 +89,7 @@ def prompt_grid(
                     d=description,
                 )
                 ids = (concept, kind, wording.condition, wording.id, wording.control)
-                ids += (wording.heldout, wording.pair, seed)
+                ids += (wording.heldout, wording.pair, wording.text, seed)
                 rows.append((*ids, prompt, other, place, spans))
     return pd.DataFrame(rows, columns=GRID)
 
