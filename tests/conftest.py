@@ -22,6 +22,7 @@ from transformers import (
     ResNetForImageClassification,
 )
 
+from whitebear.draw.artist import Artist
 from whitebear.pocket.world.scene import load_world
 
 WIDTH = 16
@@ -80,6 +81,11 @@ def tiny_pipeline(positions: int = 77) -> StableDiffusionPipeline:
         feature_extractor=image_processor(), requires_safety_checker=False,
         image_encoder=CLIPVisionModelWithProjection(vision_config()),
     )  # fmt: skip
+
+
+def artist_of(pipe, steps: int, guidance: float = 4.0, model: str = "pocket") -> Artist:
+    """An artist with this pipeline, judged as `model`."""
+    return Artist(model, steps, guidance, "cpu").using(pipe)
 
 
 @pytest.fixture(scope="session")

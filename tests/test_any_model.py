@@ -14,6 +14,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 import conftest
 import families
+from conftest import artist_of
 from whitebear.draw.generate import fitting_batch, generate
 from whitebear.draw.grid import Run, run_grid
 from whitebear.errors import UserError
@@ -125,15 +126,16 @@ def test_large_pictures_come_few_at_a_time(pipes, monkeypatch, pixels, batch):
 def test_negative_prompts_act_where_there_is_guidance_and_are_left_out_elsewhere(pipes, family):
     pipe, table = pipes[family], prompt_grid(["bear", "owl"], ["affirm"], [0]).iloc[[0, -1]]
     table = table.reset_index(drop=True)
-    _, data = attention.watch(pipe, table, 3, 4.0)
-    negative = attention.watch_negative(pipe, table, 3, 4.0)
+    _, data = attention.watch(artist_of(pipe, 3), table)
+    negative = attention.watch_negative(artist_of(pipe, 3), table)
     mass = negative.mass.sel(token="concept"), data.mass.sel(token="concept")
     assert np.allclose(mass[0].sel(step=0), mass[1].sel(step=0), atol=1e-5)  # the same noise
     assert not np.allclose(mass[0].sel(step=2), mass[1].sel(step=2), atol=1e-7)
     with pytest.raises(UserError, match="negative prompt does nothing at guidance 1"):
-        attention.watch_negative(pipe, table, 3, 1.0)
-    _, plain = attention.watch(pipe, table, 2, 0.0)
-    controls = attention.positive_controls(pipe, table, plain, 2, 0.0)
+        attention.watch_negative(artist_of(pipe, 3, 1.0), table)
+    unguided = artist_of(pipe, 2, 0.0)
+    _, plain = attention.watch(unguided, table)
+    controls = attention.positive_controls(unguided, table, plain)
     assert list(dict.fromkeys(controls.what)) == ["as it is", "weight 1/2", "weight 0"]
 
 
@@ -151,12 +153,12 @@ def test_sources_are_padded_like_the_prompts_that_they_replace(pipes, family):
 
 
 def test_chapter_8_learns_from_its_plain_pictures(pipes, folders):
-    model = str(folders / "sdxl")
-    table = patching.grid(["bear", "car"], 8, model)
-    found = calibrate(patching.draw(pipes["sdxl"], model, table, 2, 4.0))
+    artist = artist_of(pipes["sdxl"], 2, model=str(folders / "sdxl"))
+    table = patching.grid(["bear", "car"], 8, artist)
+    found = calibrate(patching.draw(artist, table))
     assert (found.threshold != NEUTRAL).all() and set(found.part) > {""}
     with pytest.raises(UserError, match="steps is 1, which has no halves"):
-        patching.draw(pipes["sdxl"], model, table, 1, 4.0)
+        patching.draw(artist.sampling(1, 4.0), table)
 
 
 def test_pictures_that_are_no_numbers_are_refused(pipes, monkeypatch):
@@ -178,7 +180,9 @@ def test_offloaded_models_are_seen_as_well(folders, pipes, family, plan):
         pipe.enable_group_offload(cpu, cpu, offload_type="leaf_level")
     table = prompt_grid(["bear"], ["affirm"], [0]).head(2)
     guidance = GUIDANCE.get(family, 4.0)
-    wanted, found = (attention.watch(p, table, 2, guidance) for p in (pipes[family], pipe))
+    wanted, found = (
+        attention.watch(artist_of(p, 2, guidance), table) for p in (pipes[family], pipe)
+    )
     assert np.abs(wanted[0].astype(int) - found[0]).max() <= 1
     assert np.allclose(wanted[1].mass, found[1].mass, atol=1e-5)
     states = [text_states(p, ["a bear"]) for p in (pipes[family], pipe)]

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from conftest import artist_of
 from families import build
 from whitebear.book.figures import attention as attention_figures
 from whitebear.errors import UserError
@@ -14,8 +15,8 @@ STEPS = 3
 
 
 @pytest.fixture(scope="module")
-def pipe():
-    return build("sd")
+def artist():
+    return artist_of(build("sd"), STEPS)
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +25,8 @@ def table():
 
 
 @pytest.fixture(scope="module")
-def watched(pipe, table):
-    return attention.watch(pipe, table, STEPS, 4.0)
+def watched(artist, table):
+    return attention.watch(artist, table)
 
 
 def test_every_picture_of_the_grid_is_watched(watched, table):
@@ -41,10 +42,10 @@ def test_the_word_is_watched_wherever_it_is_named(table):
     assert all(word in prompt for word, prompt in zip(words, table.prompt, strict=True))
 
 
-def test_a_condition_without_the_word_is_refused(pipe):
+def test_a_condition_without_the_word_is_refused(artist):
     silent = prompt_grid(["bear"], ["omit"], 1)
     with pytest.raises(UserError, match="omit-picture does not name the concept"):
-        attention.watch(pipe, silent, STEPS, 4.0)
+        attention.watch(artist, silent)
 
 
 def test_changes_hold_each_instruction_against_its_twin(watched, table):
@@ -85,10 +86,10 @@ def test_a_drop_is_sustained_when_it_lasts_half_of_the_steps(fallen, sustained):
     assert attention.sustained_drop(lines) is sustained
 
 
-def test_forced_drops_are_seen(pipe, table, watched):
+def test_forced_drops_are_seen(artist, table, watched):
     plain = table[table.wording == "affirm-request"]
     data = watched[1].isel(sample=plain.index.to_numpy())
-    found = attention.positive_controls(pipe, plain, data, STEPS, 4.0)
+    found = attention.positive_controls(artist, plain, data)
     means = found.groupby("what").auc.mean()
     assert means["weight 0"] == 0
     assert 0.4 < means["weight 1/2"] / means["as it is"] < 0.7

@@ -7,22 +7,21 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from conftest import tiny_pipeline
+from conftest import artist_of, tiny_pipeline
 from whitebear.book.chapters import inner_answers
 from whitebear.book.figures import heads as detail_figures
-from whitebear.draw.generate import generate
+from whitebear.draw.artist import Artist
 from whitebear.hooks import patch_text
 from whitebear.measures import heads as attention_detail, swaps as patching
 from whitebear.measures.attention import watch
-from whitebear.models.load import load_pipeline
 from whitebear.prompts import prompt_grid
 from whitebear.scoring.calibration import calibrate
 from whitebear.stats import Estimate
 
 
 @pytest.fixture(scope="module")
-def pipe():
-    return tiny_pipeline(positions=256)
+def artist():
+    return artist_of(tiny_pipeline(positions=256), 2)
 
 
 @pytest.fixture(scope="module")
@@ -31,14 +30,14 @@ def table(world):
 
 
 @pytest.fixture(scope="module")
-def watched(pipe, table):
-    return attention_detail.watch_heads(pipe, table, 2, 4.0)
+def watched(artist, table):
+    return attention_detail.watch_heads(artist, table)
 
 
-def test_heads_average_to_what_the_other_chapter_watches(pipe, table, watched):
-    images, data = watched
-    same, mean = watch(pipe, table, 2, 4.0)
-    assert np.array_equal(images, same)
+def test_heads_average_to_what_the_other_chapter_watches(artist, table, watched):
+    rows, data = watched
+    images, mean = watch(artist, table)
+    pd.testing.assert_frame_equal(rows, artist.judged(table, images))
     np.testing.assert_allclose(data.mass.mean("head"), mean.mass, atol=1e-6)
     assert data.sizes["head"] == 4
 
@@ -119,10 +118,10 @@ def test_separation_is_the_share_of_rightly_ordered_pairs():
 
 
 def test_patching_draws_what_patch_text_draws(tiny_pipeline_dir):
-    pipe, model = load_pipeline(str(tiny_pipeline_dir), "cpu"), str(tiny_pipeline_dir)
-    table = patching.grid(["bear", "owl"], 1, model)
+    artist = Artist(str(tiny_pipeline_dir), 2, 4.0, "cpu")
+    table = patching.grid(["bear", "owl"], 1, artist)
     assert set(table.wording) == {"omit-picture", "affirm-and", "negate-no"}
-    found = calibrate(patching.draw(pipe, model, table, 2, 4.0))
+    found = calibrate(patching.draw(artist, table))
     per_part = 2 * (6 + 6 + 5)
     assert len(found) == 6 + per_part + 4
     assert found.groupby("part").size()["concept"] == 4
@@ -134,12 +133,12 @@ def test_patching_draws_what_patch_text_draws(tiny_pipeline_dir):
 
 
 def test_swapping_everything_at_every_step_is_drawing_the_source(tiny_pipeline_dir):
-    pipe = load_pipeline(str(tiny_pipeline_dir), "cpu")
-    table = patching.grid(["bear"], 2, str(tiny_pipeline_dir))
+    artist = Artist(str(tiny_pipeline_dir), 2, 4.0, "cpu")
+    table = patching.grid(["bear"], 2, artist)
     base, source = (table[table.wording == w] for w in ("omit-picture", "affirm-and"))
-    with patch_text(pipe, list(base.prompt), list(source.prompt), "all"):
-        swapped = generate(pipe, base, 2, 4.0)
-    assert np.abs(swapped.astype(int) - generate(pipe, source, 2, 4.0)).max() <= 1
+    with patch_text(artist.pipe, list(base.prompt), list(source.prompt), "all"):
+        swapped = artist.draw(base)
+    assert np.abs(swapped.astype(int) - artist.draw(source)).max() <= 1
 
 
 def test_halves_of_the_steps():

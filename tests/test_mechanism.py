@@ -9,9 +9,9 @@ import xarray as xr
 from whitebear import stats
 from whitebear.book.chapters import another_encoder as other_encoder, why_it_fails as why_answers
 from whitebear.book.figures import inside as mechanism_figures
+from whitebear.draw.artist import Artist
 from whitebear.errors import UserError
 from whitebear.files import MODELS
-from whitebear.models.load import load_pipeline
 from whitebear.pocket.experiments import inside as mechanism
 from whitebear.prompts import prompt_grid
 
@@ -19,12 +19,13 @@ TAUGHT = MODELS / "taught"
 
 
 @pytest.fixture(scope="module")
-def pipes():
-    return mechanism.combinations(TAUGHT)
+def artists():
+    return mechanism.combinations(TAUGHT, Artist("pocket", 10, 4.0))
 
 
-def test_each_combination_has_the_parts_that_its_key_says(pipes):
-    assert len(pipes) == 4
+def test_each_combination_has_the_parts_that_its_key_says(artists):
+    assert len({artist.state() for artist in artists.values()}) == 4
+    pipes = {key: artist.pipe for key, artist in artists.items()}
     for part, i in (("text_encoder", 0), ("unet", 1)):
         shipped, taught = getattr(pipes["shipped", "shipped"], part), None
         for key, pipe in pipes.items():
@@ -38,15 +39,15 @@ def test_each_combination_has_the_parts_that_its_key_says(pipes):
 
 def test_a_folder_without_a_taught_model_is_refused(tmp_path):
     with pytest.raises(UserError, match="there is no folder .*text_encoder"):
-        mechanism.combinations(tmp_path)
+        mechanism.combinations(tmp_path, Artist("pocket"))
 
 
-def test_the_taught_model_leaves_out_what_the_shipped_one_draws(pipes):
+def test_the_taught_model_leaves_out_what_the_shipped_one_draws(artists):
     """The weights in the repository are those that the chapter speaks of."""
     table = prompt_grid(["umbrella", "fish"], ["negate", "affirm"], 2)
     table = table[table.wording.isin(["negate-without", "affirm-with"])].reset_index(drop=True)
     rate = {
-        key: mechanism.draw(pipes[key, key], table, 10, 4.0).groupby("wording").present.mean()
+        key: artists[key, key].draw_and_judge(table).groupby("wording").present.mean()
         for key in ("shipped", "taught")
     }
     assert rate["taught"]["negate-without"] <= 0.25 < rate["shipped"]["negate-without"]
@@ -105,30 +106,30 @@ def test_attention_is_exchanged_between_a_wording_and_its_control(monkeypatch):
     table, data = planted(instructed=False, control=True)
     asked = []
 
-    def follow(pipe, rows, weight, steps, guidance):
+    def follow(artist, rows, weight):
         """A model whose pictures follow attention alone."""
         asked.append(weight)
         return rows.assign(present=weight > 1)
 
     monkeypatch.setattr(mechanism, "_weighted", follow)
-    rows = mechanism.exchanged(None, table, data, ["negate-no"], 2, 4.0)
+    rows = mechanism.exchanged(None, table, data, ["negate-no"])
     assert asked == [pytest.approx(2), pytest.approx(0.5)]
     found = mechanism.exchange_table(rows)
     assert found.attention["instruction", "the other's"] == found.attention["control", "its own"]
     back, away = why_answers.exchanged(found)
     assert (back.verdict, away.verdict) == ("yes", "yes")
-    monkeypatch.setattr(mechanism, "_weighted", lambda pipe, rows, *_: rows)
-    still = mechanism.exchange_table(mechanism.exchanged(None, table, data, ["negate-no"], 2, 4.0))
+    monkeypatch.setattr(mechanism, "_weighted", lambda artist, rows, _: rows)
+    still = mechanism.exchange_table(mechanism.exchanged(None, table, data, ["negate-no"]))
     assert [claim.verdict for claim in why_answers.exchanged(still)] == ["no", "no"]
-    none = mechanism.exchange_table(mechanism.exchanged(None, table, data, [], 2, 4.0))
+    none = mechanism.exchange_table(mechanism.exchanged(None, table, data, []))
     assert why_answers.exchanged(none) == []
 
 
 def test_weighting_a_word_away_changes_its_picture():
-    pipe = load_pipeline("pocket")
+    artist = Artist("pocket", 8, 4.0)
     table = prompt_grid(["owl"], ["affirm"], 1).head(1)
-    plain = mechanism.draw(pipe, table, 8, 4.0)
-    same, gone = (mechanism._weighted(pipe, table, weight, 8, 4.0) for weight in (1.0, 0.0))
+    plain = artist.draw_and_judge(table)
+    same, gone = (mechanism._weighted(artist, table, weight) for weight in (1.0, 0.0))
     assert same.p_asked.iloc[0] == pytest.approx(plain.p_asked.iloc[0], abs=1e-3)
     assert gone.p_asked.iloc[0] != pytest.approx(plain.p_asked.iloc[0], abs=1e-3)
 

@@ -1,12 +1,14 @@
 """Models with a short name: pinned, licensed, and fitted into a GPU that cannot hold them."""
 
 import re
+import shutil
 
 import pytest
 import torch
 from diffusers import DiffusionPipeline
 
-from whitebear.draw.grid import ChunkSpec, _settings
+from whitebear.draw.artist import Artist
+from whitebear.draw.grid import _settings
 from whitebear.errors import UserError
 from whitebear.models import load as models, presets
 from whitebear.models.load import locate
@@ -136,7 +138,11 @@ def test_a_gate_is_explained(monkeypatch, model, cause, line):
     assert "\n" not in str(error.value)
 
 
-def test_the_files_of_a_revision_are_part_of_a_chunks_key():
-    spec = ChunkSpec("sd15", "bear", ("affirm",), (0,), 2, 4.0, "out")
-    before = _settings(spec, "model", "judge")
-    assert _settings(spec, "another revision's files", "judge") != before
+def test_the_files_of_a_revision_are_part_of_a_chunks_key(tiny_pipeline_dir, tmp_path):
+    artist = Artist("sd15", 2, 4.0)
+    artist.folder = tmp_path / "revision"
+    shutil.copytree(tiny_pipeline_dir, artist.folder)
+    before = _settings(artist)
+    assert _settings(artist) == before
+    (artist.folder / "unet" / "config.json").write_text("another revision's")
+    assert _settings(artist) != before

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from whitebear.draw import grid as run_module
+from whitebear.draw import artist as artist_module, grid as run_module
 from whitebear.draw.grid import ChunkSpec, Run, run_chunk, run_grid
 from whitebear.errors import UserError
 from whitebear.files import alone, check_writable, write_parquet
@@ -90,14 +90,14 @@ def test_a_failing_chunk_leaves_nothing(spec, monkeypatch):
 @pytest.fixture
 def made(monkeypatch):
     """The prompts that pictures were made of, in batches of four."""
-    prompts, real = [], run_module.generate_batches
+    prompts, real = [], artist_module.generate_batches
 
     def counted(pipe, table, steps, guidance, batch_size, progress):
         for part, images in real(pipe, table, steps, guidance, 4, progress):
             yield part, images
             prompts.extend(part.prompt)
 
-    monkeypatch.setattr(run_module, "generate_batches", counted)
+    monkeypatch.setattr(artist_module, "generate_batches", counted)
     return prompts
 
 

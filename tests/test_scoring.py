@@ -9,15 +9,9 @@ import torch
 from transformers import CLIPModel
 
 from whitebear.errors import UserError
-from whitebear.scoring.judge import (
-    SAME_CLIP_FOR_ALL,
-    Detector,
-    ZeroShotDetector,
-    clip_score,
-    clip_source,
-    detector_for,
-    load_clip,
-)
+from whitebear.scoring.clip import SAME_CLIP_FOR_ALL, clip_score, load_clip
+from whitebear.scoring.detector import Detector, ZeroShotDetector
+from whitebear.scoring.judge import Judge, clip_source
 
 
 def test_detector_scores_and_thresholds(tiny_detector_dir, world, some_images):
@@ -97,11 +91,32 @@ def test_zero_shot_is_a_softmax_against_something(tiny_clip_dir, some_images):
     assert detector.present(scores).equals(scores >= 0.5)
 
 
-def test_who_judges_whom(tiny_pipeline_dir, tiny_clip_dir):
+def test_who_judges_whom(tiny_pipeline_dir):
     assert clip_source(str(tiny_pipeline_dir)) == str(tiny_pipeline_dir)
     assert clip_source("sd15") == SAME_CLIP_FOR_ALL
-    detector = detector_for(str(tiny_pipeline_dir), ["bear"], load_clip(tiny_clip_dir))
-    assert detector.concepts == ("bear",)
+    judge = Judge(str(tiny_pipeline_dir))
+    assert not judge.pocket and judge.source == str(tiny_pipeline_dir)
+    images = np.zeros((2, 64, 64, 3), np.uint8)
+    tables = judge.scores(images, ["bear"])
+    wanted = ZeroShotDetector(load_clip(tiny_pipeline_dir), ["bear"]).scores(images)
+    assert tables["p_asked"].equals(wanted) and tables["logit"].notna().all(axis=None)
+    trained = Judge("pocket").scores(images, ["bear", "owl"])
+    assert trained["p_asked"].columns.tolist() == ["bear", "owl"]
+    assert trained["logit"].isna().all(axis=None)
+    with pytest.raises(UserError, match="2 images but 1 concepts; give one concept an image"):
+        judge.asked(images, ["bear"])
+
+
+def test_judges_compute_where_they_are_told(tiny_clip_dir, tiny_detector_dir, some_images):
+    """On a device without numbers, in place of a GPU: what is not brought there would fail."""
+    clip, detector = (load(folder, "meta") for load, folder in (
+        (load_clip, tiny_clip_dir), (Detector.load, tiny_detector_dir)))  # fmt: skip
+    assert detector.model.device.type == "meta"
+    for compute in (clip.images, detector.scores):
+        with pytest.raises(RuntimeError, match="meta tensor"):
+            compute(some_images)
+    with pytest.raises(RuntimeError, match="meta tensor"):
+        clip.text(["a bear"])
 
 
 def test_what_is_not_an_image_array(tiny_detector_dir):

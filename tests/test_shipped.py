@@ -15,7 +15,7 @@ from whitebear.models.load import REGISTRY, load_pipeline
 from whitebear.pocket.training import card, quality
 from whitebear.pocket.world.dataset import draw_scenes
 from whitebear.pocket.world.scene import load_world
-from whitebear.scoring.judge import Detector
+from whitebear.scoring.detector import Detector
 
 WORLD = load_world()
 MIB = 2**20

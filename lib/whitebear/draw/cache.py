@@ -17,29 +17,26 @@ import pandas as pd
 import xarray as xr
 from tqdm import tqdm
 
-from whitebear.draw.grid import judge_state
+from whitebear.draw.artist import Artist
 from whitebear.errors import UserError
 from whitebear.files import check_writable, digest
-from whitebear.models.load import VERSIONS, fingerprint, locate
 
 Part = np.ndarray | pd.DataFrame | xr.Dataset
 LIBRARY = Path(__file__).parents[1]
 
 
 class Kept:
-    """Results of one model under fixed sampling, in `folder`. Raises `UserError` where that cannot
-    be written."""
+    """Results of one artist, in `folder`. Raises `UserError` where that cannot be written."""
 
-    def __init__(self, folder: Path, model: str, steps: int, guidance: float):
+    def __init__(self, folder: Path, artist: Artist):
         self.folder = check_writable(Path(folder) / "kept")
-        self.about = model, steps, float(guidance), VERSIONS
+        self.artist = artist
 
     @cached_property
     def state(self) -> str:
         """Digest of what decides results beside the rows."""
         code = [path.read_text(encoding="utf-8") for path in sorted(LIBRARY.rglob("*.py"))]
-        model = self.about[0]
-        return digest(*self.about, fingerprint(locate(model)), judge_state(model), code)
+        return digest(self.artist.state(), code)
 
     def by_concept(
         self, name: str, table: pd.DataFrame, measure: Callable[[pd.DataFrame], Part | tuple]

@@ -10,7 +10,7 @@ import contextlib
 import io
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -19,25 +19,18 @@ import pyarrow.parquet
 from PIL import Image
 from tqdm import tqdm
 
-from whitebear.draw.generate import check_sampling, generate_batches
-from whitebear.files import MODELS, alone, check_writable, digest, write_parquet
-from whitebear.models.load import VERSIONS, find_model, fingerprint, load_pipeline, locate
+from whitebear.draw.artist import Artist
+from whitebear.files import alone, check_writable, digest, write_parquet
+from whitebear.models.load import VERSIONS, fingerprint
 from whitebear.prompts import caption_of, check_concepts, check_seeds, load_concepts, prompt_grid
 from whitebear.scoring.calibration import calibrate
-from whitebear.scoring.judge import (
-    SAME_CLIP_REVISION,
-    clip_score,
-    clip_source,
-    detector_for,
-    is_pocket,
-    judge,
-    load_clip,
-)
+from whitebear.scoring.clip import clip_score
 
 # What decides a chunk, besides data.
 LIBRARY = Path(__file__).parents[1]
-CODE = ("draw/generate.py", "draw/grid.py", "hooks/text.py", "models/families.py", "models/load.py",
-        "models/presets.py", "prompts/concepts.py", "prompts/grid.py", "prompts/wordings.py",
+CODE = ("draw/artist.py", "draw/generate.py", "draw/grid.py", "hooks/text.py",
+        "models/families.py", "models/load.py", "models/presets.py", "prompts/concepts.py",
+        "prompts/grid.py", "prompts/wordings.py", "scoring/clip.py", "scoring/detector.py",
         "scoring/judge.py")  # fmt: skip
 
 
@@ -74,15 +67,18 @@ class Run:
     output: str
 
     def __post_init__(self):
-        find_model(self.model)
-        check_sampling(self.steps, self.guidance)
-        prompt_grid(self.concepts, self.conditions, self.seeds, free=not is_pocket(self.model))
-        locate(self.model)
+        prompt_grid(self.concepts, self.conditions, self.seeds, free=not self.artist.pocket)
+        self.artist.folder  # noqa: B018 - is fetched, and checked, before any work
         check_writable(self.output)
+
+    @cached_property
+    def artist(self) -> Artist:
+        """The model, which is loaded when it is needed first."""
+        return Artist(self.model, self.steps, self.guidance)
 
     def chunks(self) -> list[ChunkSpec]:
         """One spec a concept."""
-        names = check_concepts(self.concepts, load_concepts(), free=not is_pocket(self.model))
+        names = check_concepts(self.concepts, load_concepts(), free=not self.artist.pocket)
         seeds, conditions = tuple(check_seeds(self.seeds)), tuple(self.conditions)
         return [
             ChunkSpec(self.model, name, conditions, seeds, self.steps, self.guidance, self.output)
@@ -100,11 +96,9 @@ def run_chunk(spec: ChunkSpec, progress: bool = True) -> Path:
     Zero-shot judgements are raw here; `run_grid` calibrates them, which takes all concepts.
     """
     folder = check_writable(Path(spec.output) / "chunks")
-    check_sampling(spec.steps, spec.guidance)
-    free = not is_pocket(spec.model)
-    table = prompt_grid([spec.concept], spec.conditions, list(spec.seeds), free=free)
-    model_state, judging = fingerprint(locate(spec.model)), judge_state(spec.model)
-    settings = _settings(spec, model_state, judging)
+    artist = Artist(spec.model, spec.steps, spec.guidance)
+    table = prompt_grid([spec.concept], spec.conditions, list(spec.seeds), free=not artist.pocket)
+    settings = _settings(artist)
     name = re.sub(r"[^a-z0-9]+", "-", spec.concept.lower())
     path = folder / f"{name}-{digest(settings, spec.keep_images, *table.to_dict('list').values())}"
     path = path.with_name(f"{path.name}.parquet")
@@ -112,9 +106,10 @@ def run_chunk(spec: ChunkSpec, progress: bool = True) -> Path:
         kept = check_writable(Path(spec.output) / "rows" / f"{name}-{digest(settings)}")
         keys = _row_keys(spec, table)
         with alone(kept):  # another process that wants the same rows finds them when it comes in
-            _make_missing(spec, table, keys, kept, model_state, judging, progress)
-        about = {"model": spec.model, "revision": model_state, "versions": ", ".join(VERSIONS),
-                 "steps": spec.steps, "guidance": float(spec.guidance)}  # fmt: skip
+            _make_missing(spec, table.assign(key=keys), kept, _loaded(artist, settings), progress)
+        about = {"model": spec.model, "revision": fingerprint(artist.folder),
+                 "versions": ", ".join(VERSIONS), "steps": spec.steps,
+                 "guidance": float(spec.guidance)}  # fmt: skip
         scores = _kept_rows(kept).loc[keys].reset_index(drop=True)
         write_parquet(pd.concat([table.assign(**about), scores], axis=1), path)
     return path
@@ -131,18 +126,10 @@ def run_grid(run: Run, progress: bool = True) -> pd.DataFrame:
     return calibrate(pd.concat(tables, ignore_index=True))
 
 
-def judge_state(model: str) -> str:
-    """What the judge of a model's pictures is: digest of its files, or id and commit."""
-    if is_pocket(model):
-        return fingerprint(MODELS / "detector")
-    source = clip_source(model)
-    return fingerprint(Path(source)) if Path(source).is_dir() else f"{source}@{SAME_CLIP_REVISION}"
-
-
-def _settings(spec: ChunkSpec, *states: str) -> str:
-    """Digest of all that decides a picture and its scores, but for its row of the grid."""
+def _settings(artist: Artist) -> str:
+    """Digest of all that decides an image and its scores, but for its row of the grid."""
     code = [(LIBRARY / name).read_text(encoding="utf-8") for name in CODE]
-    return digest(spec.model, spec.steps, float(spec.guidance), VERSIONS, states, code)
+    return digest(artist.state(), code)
 
 
 def _row_keys(spec: ChunkSpec, table: pd.DataFrame) -> list[str]:
@@ -169,16 +156,13 @@ def _kept_rows(folder: Path) -> pd.DataFrame:
     return rows[~rows.index.duplicated()]
 
 
-def _make_missing(spec, table, keys, kept: Path, model_state, judging, progress) -> None:
+def _make_missing(spec, table, kept: Path, artist: Artist, progress) -> None:
     """Make and score what `kept` lacks: a file a batch, at the end one file for all."""
-    made = _kept_rows(kept).index
-    missing = table.assign(key=keys)[~pd.Index(keys).isin(made)].drop_duplicates("key")
+    missing = table[~table.key.isin(_kept_rows(kept).index)].drop_duplicates("key")
     if not len(missing):
         return
-    pipe, clip = _loaded(spec.model, model_state, judging)
-    batch = find_model(spec.model).batch
-    for part, images in generate_batches(pipe, missing, spec.steps, spec.guidance, batch, progress):
-        write_parquet(_scored(spec, part, images, clip), kept / f"{part.key.iloc[0]}.parquet")
+    for part, images in artist.batches(missing, progress):
+        write_parquet(_scored(spec, part, images, artist), kept / f"{part.key.iloc[0]}.parquet")
     parts = set(kept.glob("*.parquet"))  # listed before they are read: only what is merged may go
     rows = _kept_rows(kept)
     whole = write_parquet(rows.reset_index(), kept / f"all-{digest(sorted(rows.index))}.parquet")
@@ -194,16 +178,21 @@ def _is_whole(path: Path) -> bool:
     return True
 
 
-@lru_cache(maxsize=1)  # the chunks of a run share a model; the states are part of the key
-def _loaded(model: str, model_state: str, judging: str):
-    return load_pipeline(model), load_clip(clip_source(model))
+_LOADED: dict[str, Artist] = {}  # the chunks of a run share a model: one, by its settings
 
 
-def _scored(spec: ChunkSpec, table: pd.DataFrame, images, clip) -> pd.DataFrame:
-    """Key and scores of the pictures of some rows."""
+def _loaded(artist: Artist, settings: str) -> Artist:
+    """The artist of an earlier chunk where it is the same, else this one."""
+    if settings not in _LOADED:
+        _LOADED.clear()  # two models may not fit
+        _LOADED[settings] = artist
+    return _LOADED[settings]
+
+
+def _scored(spec: ChunkSpec, table: pd.DataFrame, images, artist: Artist) -> pd.DataFrame:
+    """Key and scores of the images of some rows."""
     others = sorted(set(table.other) - {""})
-    detector = detector_for(spec.model, [spec.concept, *others], clip)
-    judged = judge(detector, images, [spec.concept, *others])
+    judged = artist.judge.scores(images, [spec.concept, *others])
     scores, present = judged["p_asked"], judged["present"]
     caption = caption_of(spec.concept)
     kept = set(spec.seeds[: spec.keep_images])
@@ -216,7 +205,7 @@ def _scored(spec: ChunkSpec, table: pd.DataFrame, images, clip) -> pd.DataFrame:
         "logit": judged["logit"][spec.concept].to_numpy(),
         "p_other": [float(scores[o][i]) if o else float("nan") for i, o in pairs],
         "other_present": pd.array(other_present, "boolean"),
-        "clip_score": clip_score(images, [caption] * len(table), clip),
+        "clip_score": clip_score(images, [caption] * len(table), artist.judge.clip),
         "png": [_png(images[i]) if s in kept else None for i, s in enumerate(table.seed)],
     })  # fmt: skip
 

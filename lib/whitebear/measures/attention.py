@@ -12,7 +12,8 @@ import xarray as xr
 from diffusers import DiffusionPipeline
 
 from whitebear import stats
-from whitebear.draw.generate import call_options, fitting_batch, generate, row_noise, slices
+from whitebear.draw.artist import Artist
+from whitebear.draw.generate import call_options, fitting_batch, row_noise, slices
 from whitebear.errors import UserError
 from whitebear.hooks import capture_attention, steer_attention
 from whitebear.prompts import name_of
@@ -27,9 +28,7 @@ def nouns(table: pd.DataFrame) -> list[str]:
     return [row.prompt[slice(*row.spans[0])] for row in table.itertuples()]
 
 
-def watch(
-    pipe: DiffusionPipeline, table: pd.DataFrame, steps: int, guidance: float, grid: int = 8
-) -> tuple[np.ndarray, xr.Dataset]:
+def watch(artist: Artist, table: pd.DataFrame, grid: int = 8) -> tuple[np.ndarray, xr.Dataset]:
     """Make the pictures of a grid and watch attention to each row's concept meanwhile.
 
     Returns pictures uint8 (N, H, W, 3) and a dataset with mass (sample, step, layer, token) and map
@@ -37,29 +36,28 @@ def watch(
     """
     prompts = list(table.prompt)
     with capture_attention(
-        pipe, {"concept": nouns(table)}, ("mass", "map"), grid=grid, prompts=prompts
+        artist.pipe, {"concept": nouns(table)}, ("mass", "map"), grid=grid, prompts=prompts
     ) as capture:
-        images = generate(pipe, table, steps, guidance)
+        images = artist.draw(table)
     return images, capture.dataset()
 
 
-def can_negate(pipe: DiffusionPipeline, guidance: float) -> bool:
+def can_negate(artist: Artist) -> bool:
     """Whether a negative prompt does anything. Guidance up to 1 runs the prompt's branch alone."""
-    return guidance > 1 and _takes(pipe, "negative_prompt")
+    return artist.guidance > 1 and _takes(artist.pipe, "negative_prompt")
 
 
 def _takes(pipe: DiffusionPipeline, option: str) -> bool:
     return option in inspect.signature(pipe.__call__).parameters
 
 
-def watch_negative(
-    pipe: DiffusionPipeline, table: pd.DataFrame, steps: int, guidance: float
-) -> xr.Dataset:
+def watch_negative(artist: Artist, table: pd.DataFrame) -> xr.Dataset:
     """As `watch`, with the concept as negative prompt: guidance pushes the picture away from it.
 
     Raises `UserError` where there is no guidance (see `can_negate`).
     """
-    if not can_negate(pipe, guidance):
+    pipe, guidance = artist.pipe, artist.guidance
+    if not can_negate(artist):
         raise UserError(f"a negative prompt does nothing at guidance {guidance}; give more than 1")
     prompts, words = list(table.prompt), nouns(table)
     # FLUX takes a scale for its two branches apart from the number that it reads as guidance.
@@ -68,27 +66,22 @@ def watch_negative(
     with capture_attention(pipe, {"concept": words}, prompts=prompts) as capture:
         for rows in slices(len(table), fitting_batch(pipe)):
             pipe(
-                prompts[rows], negative_prompt=words[rows], num_inference_steps=steps,
+                prompts[rows], negative_prompt=words[rows], num_inference_steps=artist.steps,
                 guidance_scale=float(guidance), generator=row_noise(table.iloc[rows]),
                 output_type="latent", **options,
             )  # fmt: skip
     return capture.dataset()
 
 
-def watch_weighted(
-    pipe: DiffusionPipeline, table: pd.DataFrame, weight: float, steps: int, guidance: float
-) -> xr.Dataset:
+def watch_weighted(artist: Artist, table: pd.DataFrame, weight: float) -> xr.Dataset:
     """As `watch`, with the concept's tokens weighted in every softmax (0: taken out)."""
-    parts = []
-    for word, rows in table.groupby(np.array(nouns(table)), sort=False):
-        prompts = list(rows.prompt)
-        with (
-            steer_attention(pipe, [word], weight, renormalize=True, prompts=prompts),
-            capture_attention(pipe, {"concept": [word] * len(rows)}, prompts=prompts) as capture,
-        ):
-            generate(pipe, rows, steps, guidance, progress=False)
-        parts.append(capture.dataset())
-    return xr.concat(parts, "sample")
+    prompts, words = list(table.prompt), {"concept": nouns(table)}
+    with (
+        steer_attention(artist.pipe, words, weight, renormalize=True, prompts=prompts),
+        capture_attention(artist.pipe, words, prompts=prompts) as capture,
+    ):
+        artist.draw(table, progress=False)
+    return capture.dataset()
 
 
 def add_auc(table: pd.DataFrame, data: xr.Dataset) -> pd.DataFrame:
@@ -125,9 +118,7 @@ def curves(table: pd.DataFrame, data: xr.Dataset) -> pd.DataFrame:
     return every.groupby(columns[:-1], sort=False).mass.mean().reset_index()
 
 
-def positive_controls(
-    pipe: DiffusionPipeline, table: pd.DataFrame, data: xr.Dataset, steps: int, guidance: float
-) -> pd.DataFrame:
+def positive_controls(artist: Artist, table: pd.DataFrame, data: xr.Dataset) -> pd.DataFrame:
     """AUC of plain requests as they are (`data`), and with interventions on the concept's word.
 
     Columns of the grid, auc, and what: as it is, weight 1/2, weight 0, negative prompt (left out
@@ -135,11 +126,11 @@ def positive_controls(
     """
     runs = {
         "as it is": data,
-        "weight 1/2": watch_weighted(pipe, table, 0.5, steps, guidance),
-        "weight 0": watch_weighted(pipe, table, 0.0, steps, guidance),
+        "weight 1/2": watch_weighted(artist, table, 0.5),
+        "weight 0": watch_weighted(artist, table, 0.0),
     }
-    if can_negate(pipe, guidance):
-        runs["negative prompt"] = watch_negative(pipe, table, steps, guidance)
+    if can_negate(artist):
+        runs["negative prompt"] = watch_negative(artist, table)
     return pd.concat([add_auc(table, run).assign(what=what) for what, run in runs.items()])
 
 

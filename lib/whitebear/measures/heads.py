@@ -3,14 +3,12 @@
 import numpy as np
 import pandas as pd
 import xarray as xr
-from diffusers import DiffusionPipeline
 from scipy.stats import mannwhitneyu, spearmanr
 
 from whitebear import stats
-from whitebear.draw.generate import generate
+from whitebear.draw.artist import Artist
 from whitebear.hooks import capture_attention
 from whitebear.measures.attention import nouns
-from whitebear.scoring.judge import clip_source, find_asked, load_clip
 
 DENOMINATORS = {
     "all tokens": (),
@@ -20,34 +18,18 @@ DENOMINATORS = {
 }
 
 
-def watch_heads(
-    pipe: DiffusionPipeline, table: pd.DataFrame, steps: int, guidance: float
-) -> tuple[np.ndarray, xr.Dataset]:
-    """As `attention.watch` without maps, but head by head: mass (sample, step, layer, head, token).
+def watch_heads(artist: Artist, table: pd.DataFrame) -> tuple[pd.DataFrame, xr.Dataset]:
+    """The rows of a grid drawn and judged, and attention to the concept's word head by head.
 
-    Returns pictures uint8 (N, H, W, 3) and the dataset.
+    Returns the rows with p_asked, present and logit, and a dataset as of `attention.watch` without
+    maps: mass (sample, step, layer, head, token).
     """
     prompts = list(table.prompt)
     with capture_attention(
-        pipe, {"concept": nouns(table)}, ("mass",), heads="all", prompts=prompts
+        artist.pipe, {"concept": nouns(table)}, ("mass",), heads="all", prompts=prompts
     ) as capture:
-        images = generate(pipe, table, steps, guidance)
-    return images, capture.dataset()
-
-
-def watch_and_judge(
-    pipe: DiffusionPipeline, model: str, table: pd.DataFrame, steps: int, guidance: float
-) -> tuple[pd.DataFrame, xr.Dataset]:
-    """`watch_heads`, with a judgement in the place of each picture: `judged` and the dataset."""
-    images, data = watch_heads(pipe, table, steps, guidance)
-    return judged(model, table, images), data
-
-
-def judged(model: str, table: pd.DataFrame, images: np.ndarray) -> pd.DataFrame:
-    """The rows of a grid with p_asked, present (is the concept in the picture?) and logit, by the
-    judge of `model`; images: theirs."""
-    seen = find_asked(model, images, list(table.concept), load_clip(clip_source(model)))
-    return table.assign(**{name: seen[name].to_numpy() for name in seen})
+        rows = artist.draw_and_judge(table)
+    return rows, capture.dataset()
 
 
 def aucs(data: xr.Dataset) -> xr.DataArray:

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from diffusers import DiffusionPipeline
 
 from whitebear import stats
-from whitebear.draw.generate import generate
+from whitebear.draw.artist import Artist
 from whitebear.errors import UserError
 from whitebear.hooks import patch_text, steer_attention
+from whitebear.measures.attention import nouns
 from whitebear.prompts import prompt_grid
-from whitebear.scoring.judge import clip_source, find_asked, is_pocket, load_clip
 from whitebear.stats import Estimate
 
 PARTS = {
@@ -46,9 +45,9 @@ SWAPS = (
 CONDITIONS = ["omit", "affirm", "negate"]
 
 
-def grid(concepts: list[str], seeds: int | list[int], model: str) -> pd.DataFrame:
+def grid(concepts: list[str], seeds: int | list[int], artist: Artist) -> pd.DataFrame:
     """Rows of `prompt_grid` for the wordings that are swapped."""
-    table = prompt_grid(concepts, CONDITIONS, seeds, free=not is_pocket(model))
+    table = prompt_grid(concepts, CONDITIONS, seeds, free=not artist.pocket)
     needed = {name for swap in SWAPS for name in (swap.base, swap.source)}
     return table[table.wording.isin(needed)].reset_index(drop=True)
 
@@ -61,9 +60,7 @@ def steps_of(part: str, steps: int) -> str | list[int]:
     return list(range(half, steps)) if part.endswith("second half") else "all"
 
 
-def draw(
-    pipe: DiffusionPipeline, model: str, table: pd.DataFrame, steps: int, guidance: float
-) -> pd.DataFrame:
+def draw(artist: Artist, table: pd.DataFrame) -> pd.DataFrame:
     """Every picture of the chapter: plain ones (part ""), swapped ones, and ones without the word.
 
     table: of `grid`. Returns its columns with source, part, p_asked, present and logit, for
@@ -71,48 +68,35 @@ def draw(
     attention" draws a prompt with the concept's tokens taken out of every softmax. Raises
     `UserError` for one step.
     """
-    if steps == 1:
+    if artist.steps == 1:
         raise UserError("steps is 1, which has no halves to swap states in; give at least 2")
-    clip = load_clip(clip_source(model))
     plain = {w: rows.reset_index(drop=True) for w, rows in table.groupby("wording", sort=False)}
     found = []
 
     def keep(rows: pd.DataFrame, images: np.ndarray, source: str, part: str) -> None:
-        scores = find_asked(model, images, list(rows.concept), clip)
-        found.append(pd.concat([rows, scores], axis=1).assign(source=source, part=part))
+        found.append(artist.judged(rows, images).assign(source=source, part=part))
 
     for rows in plain.values():
-        keep(rows, generate(pipe, rows, steps, guidance), "", "")
+        keep(rows, artist.draw(rows), "", "")
     for swap in SWAPS:
         rows, source = plain[swap.base], plain[swap.source]
-        nouns = [_noun(source, i) or None for i in range(len(rows))]
+        prompts = list(rows.prompt), list(source.prompt)
         for part in swap.parts:
-            with patch_text(
-                pipe, list(rows.prompt), list(source.prompt), PARTS[part],
-                concept=nouns if part == "concept" else None, steps=steps_of(part, steps),
-            ):  # fmt: skip
-                images = generate(pipe, rows, steps, guidance)
+            words = nouns(source) if part == "concept" else None
+            steps = steps_of(part, artist.steps)
+            with patch_text(artist.pipe, *prompts, PARTS[part], concept=words, steps=steps):
+                images = artist.draw(rows)
             keep(rows, images, swap.source, part)
     for wording in ("affirm-and", "negate-no"):
-        keep(plain[wording], _blind(pipe, plain[wording], steps, guidance), "", "no attention")
+        keep(plain[wording], _blind(artist, plain[wording]), "", "no attention")
     return pd.concat(found, ignore_index=True)
 
 
-def _noun(rows: pd.DataFrame, i: int) -> str:
-    spans = rows.spans[i]
-    return rows.prompt[i][slice(*spans[0])] if len(spans) else ""
-
-
-def _blind(pipe, rows: pd.DataFrame, steps: int, guidance: float) -> np.ndarray:
-    """Pictures of prompts whose concept nobody may attend to, in the order of the rows."""
-    images: list = [None] * len(rows)
-    for _, some in rows.groupby("concept", sort=False):
-        word, prompts = _noun(rows, some.index[0]), list(some.prompt)
-        with steer_attention(pipe, [word], 0.0, renormalize=True, prompts=prompts):
-            for i, image in zip(some.index, generate(pipe, some, steps, guidance, progress=False),
-                                strict=True):  # fmt: skip
-                images[i] = image
-    return np.stack(images)
+def _blind(artist: Artist, rows: pd.DataFrame) -> np.ndarray:
+    """Images of prompts whose concept nobody may attend to."""
+    prompts, words = list(rows.prompt), {"concept": nouns(rows)}
+    with steer_attention(artist.pipe, words, 0.0, renormalize=True, prompts=prompts):
+        return artist.draw(rows)
 
 
 def shares(found: pd.DataFrame) -> pd.DataFrame:

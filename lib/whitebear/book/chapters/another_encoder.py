@@ -20,7 +20,7 @@ def changes(own: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     """What the other encoder changes at the same prompts and seeds: index condition; columns own
     and other (rates, `Estimate`), change (paired difference, other minus own).
 
-    own, other: the same rows of `mechanism.draw`, drawn with either encoder.
+    own, other: the same judged rows, drawn with either encoder.
     """
     difference = other.present.astype(float).to_numpy() - own.present.astype(float).to_numpy()
     pairs = own.assign(difference=difference)

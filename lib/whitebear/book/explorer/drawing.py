@@ -1,7 +1,7 @@
 """One picture with everything around it that a person wants to look at: its twins from the same
 noise, what a detector finds, and attention to every word at every step.
 
-    artist = load("pocket")
+    artist = Artist("pocket")
     drawing = draw(artist, "bear", "a picture of a red background without a bear")
     drawing.mass["bear"]    # attention to the word, step by step
 
@@ -19,26 +19,16 @@ import torch
 import xarray as xr
 from diffusers import AutoencoderKL, DiffusionPipeline
 
-from whitebear.draw.generate import check_sampling, generate
+from whitebear.draw.artist import Artist
 from whitebear.errors import UserError, nearest
 from whitebear.hooks import capture_attention, steer_attention
 from whitebear.models.families import denoiser_of
-from whitebear.models.load import find_model, load_pipeline
 from whitebear.prompts import check_seeds, load_wordings, prompt_grid
-from whitebear.scoring.judge import Clip, clip_source, find_asked, is_pocket, load_clip
+from whitebear.scoring.judge import is_pocket
 
 YOURS = "your prompt"  # the picture that is watched; the others are there to compare
 GRID = 8  # cells a side of an attention map
 LATENT = {"cpu": 16, "cuda": 64}  # largest side of latents whose every step is decoded
-
-
-@dataclass(frozen=True, eq=False)
-class Artist:
-    """A model ready to draw, and the CLIP that judges its pictures."""
-
-    model: str
-    pipe: DiffusionPipeline
-    clip: Clip
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,11 +55,6 @@ class Drawing:
         """The word to look at first: the concept's where the prompt names it, else the last."""
         named = [word for word in self.mass if word in words_of(self.concept)]
         return (named or list(self.mass))[-1]
-
-
-def load(model: str) -> Artist:
-    """Load a model and its judge. Raises `UserError` as `load_pipeline` and `load_clip` do."""
-    return Artist(model, load_pipeline(model), load_clip(clip_source(model)))
 
 
 def words_of(prompt: str) -> list[str]:
@@ -127,23 +112,18 @@ def draw(
     concept: str,
     prompt: str,
     seed: int = 0,
-    guidance: float | None = None,
-    steps: int | None = None,
     weights: dict[str, float] | None = None,
     wording: str = "",
     on_call: Callable[[int], None] = lambda total: None,
 ) -> Drawing:
     """Draw a prompt and its twins from the same noise, and watch every word of the prompt.
 
-    guidance, steps: of the model unless given. weights: word -> factor inside every softmax of
-    `prompt` (0: not looked at). wording: id of the wording that the prompt was filled from, "" for
-    a text of one's own. on_call(total) is told before each denoiser call; what it raises ends the
-    drawing and leaves no hook behind. Raises `UserError` for anything that cannot be drawn.
+    weights: word -> factor inside every softmax of `prompt` (0: not looked at). wording: id of the
+    wording that the prompt was filled from, "" for a text of one's own. on_call(total) is told
+    before each denoiser call; what it raises ends the drawing and leaves no hook behind. Raises
+    `UserError` for anything that cannot be drawn.
     """
-    entry, weights = find_model(artist.model), dict(weights or {})
-    steps = entry.steps if steps is None else steps
-    guidance = entry.guidance if guidance is None else guidance
-    check_sampling(steps, guidance)
+    weights = dict(weights or {})
     check_seeds([seed])
     prompts = _prompts(artist.model, concept, prompt, seed, wording, weights)
     table = pd.DataFrame({"concept": concept, "seed": seed, "prompt": list(prompts.values())})
@@ -154,11 +134,11 @@ def draw(
         latents.append(sample[:1])
 
     with each_call(pipe, tell):
-        first, data = _watched(pipe, table[:1], weights, steps, guidance)
+        first, data = _watched(artist, table[:1], weights)
         states = decoded(pipe, latents)
-        rest = generate(pipe, table[1:], steps, guidance, entry.batch, progress=False)
+        rest = artist.draw(table[1:], progress=False)
     pictures = np.concatenate([first, rest])
-    scores = find_asked(artist.model, pictures, [concept] * len(prompts), artist.clip)
+    scores = artist.judge.asked(pictures, [concept] * len(prompts))
     return Drawing(
         concept, prompts, dict(zip(prompts, pictures, strict=True)),
         scores.set_axis(list(prompts)), data.mass[0].mean("layer").to_pandas(),
@@ -177,9 +157,11 @@ def _prompts(model, concept, prompt, seed, wording, weights) -> dict[str, str]:
     return {YOURS: prompt} | twins(concept, seed, wording, model) | again
 
 
-def _watched(pipe, row, weights, steps, guidance) -> tuple[np.ndarray, xr.Dataset]:
+def _watched(
+    artist: Artist, row: pd.DataFrame, weights: dict[str, float]
+) -> tuple[np.ndarray, xr.Dataset]:
     """One picture (1, H, W, 3), and mass and maps of all its words."""
-    prompts = list(row.prompt)
+    pipe, prompts = artist.pipe, list(row.prompt)
     with contextlib.ExitStack() as hooks:
         for word, w in weights.items():
             hooks.enter_context(steer_attention(pipe, [word], w, renormalize=True, prompts=prompts))
@@ -188,7 +170,7 @@ def _watched(pipe, row, weights, steps, guidance) -> tuple[np.ndarray, xr.Datase
                 pipe, words_of(prompts[0]), ("mass", "map"), grid=GRID, roles=(), prompts=prompts
             )
         )
-        images = generate(pipe, row, steps, guidance, progress=False)
+        images = artist.draw(row, progress=False)
     return images, capture.dataset()
 
 

@@ -10,8 +10,9 @@ import threading
 
 import ipywidgets as widgets
 
-from whitebear.book.explorer.drawing import Artist, Drawing, draw, filled, load, words_of
+from whitebear.book.explorer.drawing import Drawing, draw, filled, words_of
 from whitebear.book.explorer.view import Player, gallery
+from whitebear.draw.artist import Artist
 from whitebear.errors import UserError
 from whitebear.models.load import REGISTRY, find_model
 from whitebear.pocket.world.scene import load_world
@@ -201,9 +202,11 @@ class Explorer(widgets.VBox):
             if self._artist is None or self._artist.model != model:
                 self.say(f"loading {model}")
                 self._artist = None  # two models may not fit
-                self._artist = load(model)
+                self._artist = Artist(model)
+                self._artist.pipe  # noqa: B018 - loaded here
             self.say("drawing")
-            drawing = draw(self._artist, **request, on_call=self._tick)
+            artist = self._artist.sampling(request.pop("steps"), request.pop("guidance"))
+            drawing = draw(artist, **request, on_call=self._tick)
         except Stopped:
             self.say("stopped; the last finished drawing stays")
             return

@@ -10,16 +10,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import xarray as xr
-from diffusers import DiffusionPipeline
 
 from whitebear import stats
-from whitebear.draw.generate import generate
+from whitebear.draw.artist import Artist
 from whitebear.errors import UserError
 from whitebear.hooks import steer_attention
 from whitebear.interventions.part import with_part
 from whitebear.measures import attention, heads as attention_detail
 from whitebear.measures.text_states import SPLITS
-from whitebear.models.load import load_pipeline
+from whitebear.models.load import fingerprint
 from whitebear.pocket.world.captions import caption, deniable, load_train_wordings
 from whitebear.pocket.world.dataset import scene_rng
 from whitebear.pocket.world.scene import load_world
@@ -30,26 +29,24 @@ SHIPPED, TAUGHT = "shipped", "taught"
 CAPTION = "caption"  # the condition of a training caption that is used as a prompt
 
 
-def combinations(taught: str | Path, shipped: str = "pocket") -> dict:
-    """(text encoder, denoiser), each "shipped" or "taught" -> pipeline. They share their parts.
+def combinations(taught: str | Path, shipped: Artist) -> dict[tuple[str, str], Artist]:
+    """(text encoder, denoiser), each "shipped" or "taught" -> artist. They share their parts.
 
     taught: folder with text_encoder/ and unet/ of the taught model. Raises `UserError` where these
     do not fit the shipped model.
     """
-    pipe = load_pipeline(shipped)
-    encoder = with_part(pipe, "text_encoder", Path(taught) / "text_encoder")
-    denoiser = with_part(pipe, "unet", Path(taught) / "unet")
-    both = with_part(encoder, "unet", Path(taught) / "unet")
+    encoder = _with(shipped, "text_encoder", taught)
+    denoiser = _with(shipped, "unet", taught)
     return {
-        (SHIPPED, SHIPPED): pipe, (TAUGHT, SHIPPED): encoder,
-        (SHIPPED, TAUGHT): denoiser, (TAUGHT, TAUGHT): both,
+        (SHIPPED, SHIPPED): shipped, (TAUGHT, SHIPPED): encoder,
+        (SHIPPED, TAUGHT): denoiser, (TAUGHT, TAUGHT): _with(encoder, "unet", taught),
     }  # fmt: skip
 
 
-def draw(pipe: DiffusionPipeline, table: pd.DataFrame, steps: int, guidance: float,
-         model: str = "pocket") -> pd.DataFrame:  # fmt: skip
-    """The rows of a grid, drawn and judged (see `attention_detail.judged`)."""
-    return attention_detail.judged(model, table, generate(pipe, table, steps, guidance))
+def _with(artist: Artist, part: str, taught: str | Path) -> Artist:
+    folder = Path(taught) / part
+    pipe = with_part(artist.pipe, part, folder)
+    return artist.using(pipe, f"{artist.parts} {part} {fingerprint(folder)}")
 
 
 # --- the captions themselves ---------------------------------------------------------------------
@@ -145,14 +142,13 @@ def fall(table: pd.DataFrame, data: xr.Dataset, wordings: list[str]) -> Estimate
 
 
 def exchanged(
-    pipe: DiffusionPipeline, table: pd.DataFrame, data: xr.Dataset, wordings: list[str],
-    steps: int, guidance: float,
-) -> pd.DataFrame:  # fmt: skip
+    artist: Artist, table: pd.DataFrame, data: xr.Dataset, wordings: list[str]
+) -> pd.DataFrame:
     """Words and attention apart: instructions with the attention of their controls, and back.
 
     Attention to the concept's word is multiplied (Prompt-to-Prompt, see `steer_attention`) by the
     ratio of the means of a wording and its control: each then has on average what the other has.
-    table, data: of `attention_detail.watch_and_judge`. One row a picture: concept, words
+    table, data: of `attention_detail.watch_heads`. One row a picture: concept, words
     ("instruction" or "control"), attention ("its own" or "the other's"), auc, present.
     """
     table = table.assign(auc=attention_detail.aucs(data).mean(("layer", "head")).values)
@@ -163,20 +159,18 @@ def exchanged(
         of = {"instruction": (wording, ratio), "control": (rows.control.iloc[0], 1 / ratio)}
         for words, (name, weight) in of.items():
             own = table[table.wording == name].reset_index(drop=True)
-            other = _weighted(pipe, own, weight, steps, guidance).assign(auc=own.auc * weight)
+            other = _weighted(artist, own, weight).assign(auc=own.auc * weight)
             parts.append(own.assign(words=words, attention="its own"))
             parts.append(other.assign(words=words, attention="the other's"))
     columns = ["concept", "words", "attention", "auc", "present"]
     return pd.concat(parts)[columns] if parts else pd.DataFrame(columns=columns)
 
 
-def _weighted(pipe, table: pd.DataFrame, weight: float, steps: int, guidance: float):
+def _weighted(artist: Artist, table: pd.DataFrame, weight: float) -> pd.DataFrame:
     """The rows with `present` while attention to the concept's word is multiplied."""
-    done = []
-    for word, rows in table.groupby(np.array(attention.nouns(table)), sort=False):
-        with steer_attention(pipe, [word], weight, prompts=list(rows.prompt)):
-            done.append(draw(pipe, rows, steps, guidance))
-    return pd.concat(done).sort_index()
+    words, prompts = {"concept": attention.nouns(table)}, list(table.prompt)
+    with steer_attention(artist.pipe, words, weight, prompts=prompts):
+        return artist.draw_and_judge(table)
 
 
 def exchange_table(rows: pd.DataFrame) -> pd.DataFrame:
@@ -210,7 +204,8 @@ def best_accuracy(found: pd.DataFrame) -> Estimate:
 def by_part(tables: dict) -> pd.DataFrame:
     """What an instruction does in each of `combinations`, in points against its control.
 
-    tables: key of `combinations` -> rows of `draw`. Index (encoder, denoiser), columns conditions.
+    tables: key of `combinations` -> rows drawn and judged. Index (encoder, denoiser), columns
+    conditions.
     """
     rows = {
         key: {name: stats.paired_difference(some)
@@ -221,7 +216,7 @@ def by_part(tables: dict) -> pd.DataFrame:
 
 
 def rates(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """How often the concept is drawn, as text: a row a wording, a column a table of `draw`."""
+    """How often the concept is drawn, as text: a row a wording, a column a table of judged rows."""
     return pd.DataFrame(
         {name: {w: stats.rate(rows).percent() for w, rows in table.groupby("wording", sort=False)}
          for name, table in tables.items()}

@@ -30,7 +30,7 @@ from whitebear.pocket.training.quality import judge
 from whitebear.pocket.training.recipe import FULL, Recipe, StageRecipe
 from whitebear.pocket.training.train import PocketTraining, cache_folder, hardware, training_device
 from whitebear.pocket.world.scene import load_world
-from whitebear.scoring.judge import Detector
+from whitebear.scoring.detector import Detector
 
 CELLS = DATA / "why" / "cells.csv"
 OUT = ROOT / "_build"

@@ -27,7 +27,8 @@ from whitebear.pocket.world.captions import describe, fix_articles
 from whitebear.pocket.world.dataset import SceneSet, draw_scenes, scene_rng
 from whitebear.pocket.world.scene import World, load_world
 from whitebear.prompts import fill, load_wordings
-from whitebear.scoring.judge import Clip, Detector, load_clip
+from whitebear.scoring.clip import Clip, load_clip
+from whitebear.scoring.detector import Detector
 
 BINS = 10
 
@@ -203,8 +204,7 @@ def measure(models: Path, per_concept: int, scenes: int) -> dict:
     """Every row of the quality table, as numbers (and the names of the worst concepts)."""
     world = load_world()
     pipe = load_pipeline(str(models / "pocket"))
-    detector = Detector.load(models / "detector")
-    detector.model.to(pipe.device)
+    detector = Detector.load(models / "detector", pipe.device)
     with TemporaryDirectory() as folder:  # drawn anew: the world may have changed
         held_out = draw_scenes(scenes, "quality", 0, 1, 0.0, Path(folder) / "scenes")
         rows = scene_quality(pipe, detector, held_out)

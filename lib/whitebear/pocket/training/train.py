@@ -28,7 +28,7 @@ from whitebear.pocket.training.loop import Trainer, load_checkpoint, save_checkp
 from whitebear.pocket.training.recipe import RECIPES, Recipe
 from whitebear.pocket.world.dataset import SceneSet, draw_captions, draw_scenes
 from whitebear.pocket.world.scene import load_world
-from whitebear.scoring.judge import Detector
+from whitebear.scoring.detector import Detector
 
 
 class PocketTraining:

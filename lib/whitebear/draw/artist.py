@@ -1,0 +1,106 @@
+"""A model ready to draw and to judge what it drew: everything about it is resolved once.
+
+artist = Artist("pocket")
+rows = artist.draw_and_judge(prompt_grid(["bear"], ["affirm"], 2))
+rows.present    # is the concept in the image?
+"""
+
+import copy
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from diffusers import DiffusionPipeline
+
+from whitebear.draw.generate import check_sampling, generate_batches
+from whitebear.files import digest
+from whitebear.models.load import (
+    VERSIONS,
+    best_device,
+    find_model,
+    fingerprint,
+    load_pipeline,
+    locate,
+)
+from whitebear.scoring.judge import Judge
+
+
+class Artist:
+    """A model, how it samples, its judge, and the device on which all of them compute.
+
+    model: short name, pipeline folder or hub id; steps, guidance: what its authors recommend
+    unless given. Files are looked for, and weights loaded, when they are needed first. Raises
+    `UserError` for an unknown model and for sampling that cannot be.
+    """
+
+    def __init__(
+        self,
+        model: str = "pocket",
+        steps: int | None = None,
+        guidance: float | None = None,
+        device: str | torch.device | None = None,
+    ):
+        entry = find_model(model)
+        self.model, self.batch = model, entry.batch
+        self.steps = entry.steps if steps is None else steps
+        self.guidance = entry.guidance if guidance is None else guidance
+        check_sampling(self.steps, self.guidance)
+        self.device = best_device() if device is None else torch.device(device)
+        self.judge, self.parts = Judge(model, self.device), ""
+
+    @cached_property
+    def folder(self) -> Path:
+        """The checked folder of the model; a hub id is downloaded on first use."""
+        return locate(self.model)
+
+    @cached_property
+    def pipe(self) -> DiffusionPipeline:
+        """The pipeline, on the device."""
+        return load_pipeline(self.model, self.device)
+
+    @property
+    def pocket(self) -> bool:
+        """Whether the model knows the concepts of the pocket world and no others."""
+        return self.judge.pocket
+
+    def state(self) -> str:
+        """Digest of all that decides an image and its scores but for its row and our code."""
+        sampling = self.model, self.steps, float(self.guidance), VERSIONS
+        return digest(*sampling, fingerprint(self.folder), self.judge.state(), self.parts)
+
+    def sampling(self, steps: int, guidance: float) -> "Artist":
+        """The same artist, with all that is loaded, at other steps and guidance."""
+        check_sampling(steps, guidance)
+        other = self.using(self.pipe, self.parts)
+        other.steps, other.guidance = steps, guidance
+        return other
+
+    def using(self, pipe: DiffusionPipeline, parts: str = "") -> "Artist":
+        """An artist with another pipeline and the same judge. parts: what tells it from the model
+        of its name, for `state`."""
+        other = copy.copy(self)
+        other.pipe, other.parts = pipe, parts
+        return other
+
+    def batches(
+        self, rows: pd.DataFrame, progress: bool = True
+    ) -> Iterator[tuple[pd.DataFrame, np.ndarray]]:
+        """The rows of a grid batch by batch, each with its images (see `generate_batches`)."""
+        sampling = self.steps, self.guidance, self.batch
+        return generate_batches(self.pipe, rows, *sampling, progress)
+
+    def draw(self, rows: pd.DataFrame, progress: bool = True) -> np.ndarray:
+        """The images of the rows, uint8 (N, H, W, 3). rows: columns concept, seed, prompt."""
+        return np.concatenate([images for _, images in self.batches(rows, progress)])
+
+    def judged(self, rows: pd.DataFrame, images: np.ndarray) -> pd.DataFrame:
+        """The rows with p_asked, present (is the concept in the image?) and logit."""
+        found = self.judge.asked(images, list(rows.concept))
+        return rows.assign(**{name: found[name].to_numpy() for name in found})
+
+    def draw_and_judge(self, rows: pd.DataFrame, progress: bool = True) -> pd.DataFrame:
+        """`judged` of `draw`."""
+        return self.judged(rows, self.draw(rows, progress))
