@@ -1,13 +1,18 @@
 """What capture cannot see it refuses in one line; it never hands out half of it."""
 
+from dataclasses import replace
+from functools import partial
+
 import pytest
 import torch
 from diffusers.models.attention_processor import AttnProcessor, SlicedAttnProcessor
 
-from families import build, draw
+from families import FAMILIES, build, draw
 from whitebear.errors import UserError
-from whitebear.hooks import capture_attention
+from whitebear.hooks import capture_attention, steer_attention
 from whitebear.hooks.words import ROLES, positions, read_back, roles, selection, tokenise
+from whitebear.models import families
+from whitebear.models.families import denoiser_of
 
 PROMPT = "a picture of a white bear and a car"
 
@@ -113,6 +118,67 @@ def test_a_processor_of_ones_own_that_hides_attention(spoiled):
         capture_attention(spoiled, ["bear"]),
     ):
         draw(spoiled, "sd", PROMPT)
+
+
+class OwnAttention(torch.nn.Module):
+    """Cross-attention as somebody may write it: no diffusers class, no processor."""
+
+    def __init__(self, like):
+        super().__init__()
+        self.to_q, self.to_k, self.to_v, self.out = like.to_q, like.to_k, like.to_v, like.to_out[0]
+
+    def forward(self, hidden_states, encoder_hidden_states=None, attention_mask=None):
+        q, text = self.to_q(hidden_states), encoder_hidden_states
+        k, v = self.to_k(text), self.to_v(text)
+        return self.out(torch.nn.functional.scaled_dot_product_attention(q, k, v))
+
+
+@pytest.mark.parametrize("hook", [capture_attention, partial(steer_attention, weight=0.0)])
+def test_attention_to_text_of_a_kind_that_no_table_lists(spoiled, hook):
+    block = spoiled.unet.mid_block.attentions[0].transformer_blocks[0]
+    block.attn2 = OwnAttention(block.attn2)
+    with (
+        pytest.raises(UserError, match=r"UNet.* has 1 attention layers that read text and are not"
+                                       r" known \(mid_block.*attn2\); describe it in FAMILIES"),
+        hook(spoiled, ["bear"], layers="up_blocks.*"),
+    ):  # fmt: skip
+        draw(spoiled, "sd", PROMPT)
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in spoiled.unet.modules())
+
+
+def test_a_joint_model_whose_entry_falls_short(monkeypatch):
+    pipe, name = build("flux"), "FluxTransformer2DModel"
+    entry = replace(families.FAMILIES[name], image_only=(".0.attn",))
+    with monkeypatch.context() as patch:
+        patch.setitem(families.FAMILIES, name, entry)
+        with (
+            pytest.raises(UserError, match=r"2 attention layers .* not known \(transformer_blocks"),
+            capture_attention(pipe, ["bear"]),
+        ):
+            draw(pipe, "flux", PROMPT)
+    with monkeypatch.context() as patch:
+        patch.delitem(families.FAMILIES, name)
+        with pytest.raises(UserError, match="no attention that is known to see text; add its cl"):
+            capture_attention(pipe, ["bear"])
+
+
+def test_a_joint_model_whose_entry_lists_too_much(monkeypatch):
+    name = "SD3Transformer2DModel"
+    monkeypatch.setitem(families.FAMILIES, name, replace(families.FAMILIES[name], image_only=()))
+    pipe = build("sd3")
+    with (
+        pytest.raises(UserError, match=r"attn2 was met 0 times .*: it reads no text, or not thr"),
+        capture_attention(pipe, ["bear"]),
+    ):
+        draw(pipe, "sd3", PROMPT)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_attention_is_found_without_the_table(name):
+    denoiser = denoiser_of(build(name))
+    found = families.attention_modules(denoiser)
+    assert found == {p: m for p, m in denoiser.named_modules() if hasattr(m, "processor")}
+    assert {layer.path for layer in families.known_layers(denoiser)} <= set(found)
 
 
 def test_another_backend():

@@ -10,8 +10,7 @@ from diffusers import DiffusionPipeline, StableDiffusionPipeline
 from tqdm import tqdm
 
 from whitebear.errors import UserError
-from whitebear.hooks.text import T5_LENGTH
-from whitebear.models.families import denoiser_of, is_joint
+from whitebear.models.families import T5_LENGTH, call_options, denoiser_of
 
 PIXELS = 2 * 1024**2  # of a batch, where nothing else is said: 2 pictures of SDXL, 8 of SD 1.5
 LARGEST = 64
@@ -67,12 +66,6 @@ def fitting_batch(pipe: DiffusionPipeline) -> int:
     size = getattr(pipe, "default_sample_size", None) or denoiser_of(pipe).config.sample_size
     side = size * getattr(pipe, "vae_scale_factor", 8)
     return max(1, min(LARGEST, PIXELS // side**2))
-
-
-def call_options(pipe: DiffusionPipeline) -> dict:
-    """What a pipeline is told beside prompts and sampling: models with joint attention read as many
-    T5 tokens as `hooks.text` does (FLUX.1-schnell knows no more, though its pipeline says 512)."""
-    return {"max_sequence_length": T5_LENGTH} if is_joint(denoiser_of(pipe)) else {}
 
 
 def generate_batches(

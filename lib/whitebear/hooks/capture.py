@@ -19,8 +19,9 @@ from diffusers import DiffusionPipeline
 from torch.nn.functional import adaptive_avg_pool2d
 
 from whitebear.errors import UserError
-from whitebear.hooks.intercept import Attention, Listener, Run
+from whitebear.hooks.intercept import Attention, Run
 from whitebear.hooks.kernels import add_mask, row_blocks, scores
+from whitebear.hooks.listener import Listener
 from whitebear.hooks.words import ROLES, TEXT, check_names, check_tokens
 from whitebear.models.families import layer_grid, place_of
 

@@ -6,11 +6,13 @@ A `Hub` sits on a denoiser while anyone listens; capture and steering are its li
 before observations, so what is observed is what the image is made from.
 """
 
+from __future__ import annotations
+
 import inspect
 import math
 import weakref
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from diffusers import DiffusionPipeline
@@ -20,22 +22,25 @@ from torch.overrides import TorchFunctionMode
 
 from whitebear.errors import UserError
 from whitebear.hooks.kernels import attention_and_lse
-from whitebear.hooks.words import Segment, read_back, selection, tokenise
 from whitebear.models.families import (
     Call,
+    attention_modules,
     denoiser_of,
+    family_of,
     image_grid,
     is_joint,
     joint_slices,
+    known_layers,
     read_call,
-    segment_lengths,
-    text_layers,
+    reads_text,
 )
+
+if TYPE_CHECKING:
+    from whitebear.hooks.listener import Listener
 
 ARGUMENTS = (
     "query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale", "enable_gqa",
 )  # fmt: skip
-BRANCHES = ("cond", "uncond")
 
 
 @dataclass
@@ -78,120 +83,10 @@ class Run:
         return slice(start, start + self.rows)
 
 
-class Listener:
-    """What capture and steering share: which layers, steps, branch and prompts, and coverage.
-
-    layers: globs on module paths; steps: "all" or numbers of denoiser calls; branch: "cond" or
-    "uncond"; prompts: one an image, in order (None: read from what the text encoders are given
-    inside the block).
-    """
-
-    needs_lse = False
-
-    def __init__(self, pipe: DiffusionPipeline, layers: str | list[str] = "*", steps="all",
-                 branch: str = "cond", prompts: Sequence[str] | None = None):  # fmt: skip
-        if branch not in BRANCHES:
-            raise UserError(f'branch is {branch!r}; use "cond" or "uncond"')
-        self.pipe, self.branch = pipe, branch
-        self.denoiser = denoiser_of(pipe)
-        self.joint = is_joint(self.denoiser)
-        self.layers = {layer.path: layer for layer in text_layers(self.denoiser, layers)}
-        self.steps = check_steps(steps)
-        self.prompts = None if prompts is None else list(prompts)
-        self.drawn = 0  # images of earlier runs
-        self.expected, self.seen = 0, dict.fromkeys(self.layers, 0)
-
-    def begin(self, run: Run) -> None:
-        """A run starts: its prompts and shapes are known."""
-
-    def edit_states(self, states: torch.Tensor, run: Run) -> torch.Tensor:
-        """Text states (R, n_text, D) of one denoiser call, changed or not."""
-        return states
-
-    def edit(self, attention: Attention, run: Run) -> None:
-        """Change what the kernel will get."""
-
-    def observe(self, path: str, attention: Attention, run: Run) -> None:
-        """Look at what the kernel got."""
-
-    def __enter__(self):
-        Hub.of(self.pipe).join(self)
-        return self
-
-    def __exit__(self, kind, value, trace) -> None:
-        Hub.of(self.pipe).leave(self)
-        short = [path for path, n in self.seen.items() if n != self.expected]
-        if kind is None and short:
-            raise UserError(
-                f"attention of {short[0]} was met {self.seen[short[0]]} times in {self.expected}"
-                f" denoiser calls ({len(short)} of {len(self.layers)} layers fall short): it does"
-                " not go through scaled_dot_product_attention; use the default attention processors"
-            )
-
-    def find(self, run: Run, words: Mapping[str, str | list[str]], roles: Sequence[str] = ()):
-        """The run's prompts (rows), and the text keys that belong to words and roles, float32
-        (rows, n_text, words + roles). words: as `check_tokens` returns them."""
-        rows = slice(self.drawn, self.drawn + run.rows)
-        self.drawn = rows.stop
-        segments = self.segments(run, rows)
-        each = {k: [v] * run.rows if isinstance(v, str) else v[rows] for k, v in words.items()}
-        return segments[0].texts, selection(segments, each, roles, run.n_text)
-
-    def segments(self, run: Run, rows: slice) -> list[Segment]:
-        """The tokens of the run's prompts, one row an image; rows: of `prompts`."""
-        lengths = segment_lengths(self.pipe, run.n_text)
-        if self.prompts is None:
-            return [read_back(*heard) for heard in heard_ids(self, run, lengths)]
-        texts = self.prompts[rows]
-        if len(texts) < run.rows:
-            raise UserError(
-                f"prompts holds {len(self.prompts)} prompts, but more images are made;"
-                " give one an image, in order"
-            )
-        return [tokenise(getattr(self.pipe, name), texts, *where) for name, *where in lengths]
-
-
-def heard_ids(listener: Listener, run: Run, lengths: list[tuple[str, int, int]]) -> list[tuple]:
-    """(tokenizer, first key, ids (rows, L)) as the text encoders were given them for this run.
-
-    Pipelines encode the prompts first and the negative prompts second, and repeat each prompt
-    num_images_per_prompt times in a row. UserError where that is not what the states show.
-    """
-    which, rows, found = BRANCHES.index(listener.branch), run.rows, []
-    advice = "give them as prompts=[...], one an image"
-    for name, start, length in lengths:
-        calls = run.heard.get(name.replace("tokenizer", "text_encoder"), [])
-        if len(calls) <= which:
-            raise UserError(f"the prompts were encoded outside this block; {advice}")
-        ids = calls[which].cpu().long()
-        if rows % len(ids) or ids.shape[1] != length:
-            raise UserError(f"{len(ids)} prompts were encoded for {rows} images; {advice}")
-        ids = ids.repeat_interleave(rows // len(ids), 0)
-        found.append((getattr(listener.pipe, name), start, ids))
-    states = run.states[run.slice_of(listener.branch)]
-    ids = torch.cat([ids for _, _, ids in found], dim=1)
-    same = (ids[1:] == ids[:-1]).all(1)
-    gap = (states[1:] - states[:-1]).abs().flatten(1).amax(1)
-    alike = (gap < 1e-3 * states.abs().amax()).cpu()
-    if not torch.equal(same, alike):
-        raise UserError(f"the order of the prompts is not that of their encoding; {advice}")
-    return found
-
-
-def check_steps(steps) -> frozenset[int] | None:
-    """Chosen denoiser calls as a set, None for all. UserError for anything but whole numbers."""
-    if isinstance(steps, str) and steps == "all":
-        return None
-    chosen = list(steps) if isinstance(steps, (list, tuple, range, set, frozenset)) else None
-    if not chosen or not all(type(step) is int and step >= 0 for step in chosen):
-        raise UserError(f'steps is {steps!r}; use "all" or whole numbers such as range(10)')
-    return frozenset(chosen)
-
-
 class Hub:
     """The hooks on one denoiser, for as long as it has listeners."""
 
-    _hubs: "weakref.WeakKeyDictionary[nn.Module, Hub]" = weakref.WeakKeyDictionary()
+    _hubs: weakref.WeakKeyDictionary[nn.Module, Hub] = weakref.WeakKeyDictionary()
 
     def __init__(self, pipe: DiffusionPipeline):
         self.pipe, self.denoiser = pipe, denoiser_of(pipe)
@@ -202,7 +97,7 @@ class Hub:
         self.forget()
 
     @classmethod
-    def of(cls, pipe: DiffusionPipeline) -> "Hub":
+    def of(cls, pipe: DiffusionPipeline) -> Hub:
         """The hub of a pipeline's denoiser; listeners of one denoiser share it."""
         denoiser = denoiser_of(pipe)
         if denoiser not in cls._hubs:
@@ -239,9 +134,42 @@ class Hub:
             if isinstance(encoder := getattr(self.pipe, name, None), nn.Module):
                 add(encoder.register_forward_pre_hook(self.hear(name), with_kwargs=True))
         add(self.denoiser.register_forward_pre_hook(self.on_call, with_kwargs=True))
-        for path, layer in {k: v for x in self.listeners for k, v in x.layers.items()}.items():
+        layers = {k: v for x in self.listeners for k, v in x.layers.items()}
+        for path, layer in layers.items():
             add(layer.module.register_forward_pre_hook(self.wake(path)))
             add(layer.module.register_forward_hook(self.sleep, always_call=True))
+        if layers:
+            self.watch_coverage()
+
+    def watch_coverage(self) -> None:
+        """Refuse, in the first denoiser call, attention to text that `known_layers` leaves out."""
+        known = {layer.path for layer in known_layers(self.denoiser)}
+        unknown: list[str] = []
+
+        def note(path: str):
+            def hook(module, args, kwargs):
+                if reads_text(args, kwargs, self.run.n_text, math.prod(self.run.grid)):
+                    unknown.append(path)
+
+            return hook
+
+        def judge(module, args, output):
+            for handle in handles:
+                handle.remove()
+            if unknown:
+                shown = ", ".join(unknown[:3]) + ", ..." * (len(unknown) > 3)
+                raise UserError(
+                    f"{type(module).__name__} has {len(unknown)} attention layers that read text"
+                    f" and are not known ({shown}); describe it in FAMILIES of"
+                    " whitebear/models/families.py"
+                )
+
+        handles = [self.denoiser.register_forward_hook(judge)] + [
+            module.register_forward_pre_hook(note(path), with_kwargs=True)
+            for path, module in attention_modules(self.denoiser).items()
+            if path not in known
+        ]
+        self.handles += handles
 
     def hear(self, name: str):
         def hook(module, args, kwargs):
@@ -282,7 +210,7 @@ class Hub:
         """What the first call of a run tells. Reads a few numbers back from the device."""
         scheduler, rows = self.pipe.scheduler, len(call.states)
         stacked = is_stacked(self.pipe, call)
-        t = float(call.timestep.flatten()[0]) * (1000 if call.image_ids is not None else 1)
+        t = float(call.timestep.flatten()[0]) * (1000 if family_of(self.denoiser).packed else 1)
         times = scheduler.timesteps.detach().double().cpu()
         return Run(
             scheduler.timesteps, noise_levels(scheduler), call.states, stacked,
@@ -354,11 +282,11 @@ def is_stacked(pipe: DiffusionPipeline, call: Call) -> bool:
     Never by halving blindly: both halves must start from equal latents. UserError for a pipeline
     that says it guides and stacks its batch otherwise (three-way guidance).
     """
+    if family_of(denoiser_of(pipe)).packed:  # one branch a call
+        return False
     half = len(call.sample) // 2
     twins = len(call.sample) == 2 * half > 0 and torch.equal(call.sample[:half], call.sample[half:])
     says = getattr(pipe, "do_classifier_free_guidance", None)
-    if call.image_ids is not None:  # FLUX: one branch a call
-        return False
     if says and not twins:
         raise UserError(
             f"{type(pipe).__name__} does not stack [negative; positive] halves, so its branches"

@@ -1,16 +1,15 @@
 """Swap the states of words with those of another prompt while an image is made."""
 
-import inspect
 from collections.abc import Sequence
 
 import torch
 from diffusers import DiffusionPipeline
 
 from whitebear.errors import UserError
-from whitebear.hooks.intercept import Listener, Run
-from whitebear.hooks.text import T5_LENGTH
+from whitebear.hooks.intercept import Run
+from whitebear.hooks.listener import Listener
 from whitebear.hooks.words import ROLES, Segment, check_names, positions, roles, tokenise
-from whitebear.models.families import segment_lengths
+from whitebear.models.families import T5_LENGTH, segment_lengths, text_keys
 
 PATCHES = ("concept", "eos", "pad", "all")
 
@@ -92,22 +91,6 @@ def as_jobs(prompt, source_prompt, concept) -> list[tuple[str, str, str | None]]
     if wrong := [f"{len(v)} {k}" for k, v in lists.items() if len(v) != n]:
         raise UserError(f"there are {wrong[0]} for {n} images; give one each, or a text for all")
     return list(zip(*(lists.get(k, [v] * n) for k, v in given.items()), strict=True))
-
-
-def text_keys(pipe: DiffusionPipeline, prompts: list[str], length: int) -> torch.Tensor:
-    """The states (prompts, n_text, D) that a pipeline gives its denoiser; length: T5 tokens."""
-    names = inspect.signature(pipe.encode_prompt).parameters
-    options = {"max_sequence_length": length} if "max_sequence_length" in names else {}
-    if "do_classifier_free_guidance" in names:
-        options["do_classifier_free_guidance"] = False
-    if "prompt_3" in names:
-        options |= {"prompt_2": None, "prompt_3": None}
-    elif "prompt_2" in names:
-        options["prompt_2"] = None
-    with torch.no_grad():
-        return pipe.encode_prompt(
-            prompts, device=pipe._execution_device, num_images_per_prompt=1, **options
-        )[0]
 
 
 def patch_text(

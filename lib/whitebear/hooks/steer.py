@@ -10,7 +10,8 @@ import torch
 from diffusers import DiffusionPipeline
 
 from whitebear.errors import UserError
-from whitebear.hooks.intercept import Attention, Listener, Run
+from whitebear.hooks.intercept import Attention, Run
+from whitebear.hooks.listener import Listener
 from whitebear.hooks.words import check_tokens
 
 

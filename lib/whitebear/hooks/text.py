@@ -10,13 +10,12 @@ from torch import nn
 
 from whitebear.errors import UserError
 from whitebear.hooks.words import ROLES, Segment, roles, tokenise
+from whitebear.models.families import T5_LENGTH, masks_text
 
-T5_LENGTH = 256  # of T5 encoders, whose tokenizers know no limit; FLUX.1-dev takes 512
+BATCH = 64  # prompts at a time
 
 
-def text_states(
-    pipe: DiffusionPipeline, prompts: Sequence[str], batch_size: int = 64
-) -> dict[str, xr.Dataset]:
+def text_states(pipe: DiffusionPipeline, prompts: Sequence[str]) -> dict[str, xr.Dataset]:
     """Hidden states of each text encoder, by its name in the pipeline ("text_encoder", ...).
 
     Each dataset has `states` (prompt, layer, position, feature), float32: layer 0 are the
@@ -36,20 +35,22 @@ def text_states(
             tokenizer = getattr(pipe, f"tokenizer{suffix}")
             length = min(tokenizer.model_max_length, T5_LENGTH)
             segment, device = tokenise(tokenizer, prompts, 0, length), pipe._execution_device
-            found[f"text_encoder{suffix}"] = _states(encoder, segment, batch_size, device)
+            found[f"text_encoder{suffix}"] = _states(encoder, segment, masks_text(pipe), device)
     if not found:
         raise UserError(f"{type(pipe).__name__} has no text encoder")
     return found
 
 
 @torch.no_grad()
-def _states(encoder: nn.Module, segment: Segment, batch_size: int, device) -> xr.Dataset:
+def _states(encoder: nn.Module, segment: Segment, masked: bool, device) -> xr.Dataset:
     layers, last = [], []
-    for ids in segment.ids.split(batch_size):
-        out = encoder(ids.to(device), output_hidden_states=True)
+    named = roles(segment)
+    real = (~named[..., ROLES.index("pad")]).long().to(device)
+    for rows in torch.arange(len(segment.ids)).split(BATCH):
+        mask = {"attention_mask": real[rows]} if masked else {}
+        out = encoder(segment.ids[rows].to(device), output_hidden_states=True, **mask)
         layers.append(torch.stack(out.hidden_states, 1).float().cpu())
         last.append(out.last_hidden_state.float().cpu())
-    named = np.array(ROLES)[roles(segment).float().argmax(-1).numpy()]
     tokens = [segment.tokenizer.convert_ids_to_tokens(row) for row in segment.ids.tolist()]
     return xr.Dataset(
         {
@@ -58,7 +59,7 @@ def _states(encoder: nn.Module, segment: Segment, batch_size: int, device) -> xr
         },
         coords={
             "prompt": segment.texts,
-            "role": (("prompt", "position"), named),
+            "role": (("prompt", "position"), np.array(ROLES)[named.float().argmax(-1).numpy()]),
             "token": (("prompt", "position"), tokens),
         },
     )

@@ -4,18 +4,16 @@ mass = mean over image queries of the attention to all tokens of the concept (se
 `hooks.capture_attention`), averaged over cross-attention layers; AUC = its mean over the steps.
 """
 
-import inspect
-
 import numpy as np
 import pandas as pd
 import xarray as xr
-from diffusers import DiffusionPipeline
 
 from whitebear import stats
 from whitebear.draw.artist import Artist
-from whitebear.draw.generate import call_options, fitting_batch, row_noise, slices
+from whitebear.draw.generate import fitting_batch, row_noise, slices
 from whitebear.errors import UserError
 from whitebear.hooks import capture_attention, steer_attention
+from whitebear.models.families import call_options, negative_options, takes
 from whitebear.prompts import name_of
 
 DROP = 0.10  # declared before any result: a relative fall of the mass by less is no drop
@@ -44,11 +42,7 @@ def watch(artist: Artist, table: pd.DataFrame, grid: int = 8) -> tuple[np.ndarra
 
 def can_negate(artist: Artist) -> bool:
     """Whether a negative prompt does anything. Guidance up to 1 runs the prompt's branch alone."""
-    return artist.guidance > 1 and _takes(artist.pipe, "negative_prompt")
-
-
-def _takes(pipe: DiffusionPipeline, option: str) -> bool:
-    return option in inspect.signature(pipe.__call__).parameters
+    return artist.guidance > 1 and takes(artist.pipe, "negative_prompt")
 
 
 def watch_negative(artist: Artist, table: pd.DataFrame) -> xr.Dataset:
@@ -60,15 +54,12 @@ def watch_negative(artist: Artist, table: pd.DataFrame) -> xr.Dataset:
     if not can_negate(artist):
         raise UserError(f"a negative prompt does nothing at guidance {guidance}; give more than 1")
     prompts, words = list(table.prompt), nouns(table)
-    # FLUX takes a scale for its two branches apart from the number that it reads as guidance.
-    scale = {"true_cfg_scale": float(guidance)} if _takes(pipe, "true_cfg_scale") else {}
-    options = call_options(pipe) | scale
+    options = call_options(pipe) | negative_options(pipe, guidance)
     with capture_attention(pipe, {"concept": words}, prompts=prompts) as capture:
         for rows in slices(len(table), fitting_batch(pipe)):
             pipe(
                 prompts[rows], negative_prompt=words[rows], num_inference_steps=artist.steps,
-                guidance_scale=float(guidance), generator=row_noise(table.iloc[rows]),
-                output_type="latent", **options,
+                generator=row_noise(table.iloc[rows]), output_type="latent", **options,
             )  # fmt: skip
     return capture.dataset()
 

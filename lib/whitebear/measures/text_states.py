@@ -14,8 +14,9 @@ from diffusers import DiffusionPipeline
 
 from whitebear import stats
 from whitebear.errors import UserError
-from whitebear.hooks.text import T5_LENGTH, text_states
+from whitebear.hooks.text import text_states
 from whitebear.hooks.words import tokenise
+from whitebear.models.families import T5_LENGTH
 from whitebear.prompts import fill, load_wordings
 
 PLACES = ("concept", "eos", "pad", "words", "all")

@@ -1,12 +1,13 @@
-"""What differs between diffusion models where attention meets the text.
+"""All that differs between families of diffusion models, for the hooks and for drawing.
 
-kind "cross": attention from image queries to text keys alone (SD 1.x, 2.x, SDXL, PixArt, Sana).
-kind "joint": attention over image and text together (SD3: image first; FLUX: text first, in its
-double and in its single blocks).
+In cross-attention, image queries meet text keys alone (SD 1.x, 2.x, SDXL, PixArt, Sana); such
+models need no entry in `FAMILIES`. In joint attention image and text are one sequence of queries
+and keys (SD3, FLUX): what cannot be read from the model or its pipeline stands in its `Family`.
 """
 
 import inspect
 import math
+import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -16,13 +17,39 @@ from torch import nn
 
 from whitebear.errors import UserError
 
-# Joint models, and whether text comes first in their sequence of keys.
-TEXT_FIRST = {"SD3Transformer2DModel": False, "FluxTransformer2DModel": True}
-# Tokenizers of each stretch of text keys; all others: every tokenizer over the same positions.
-SEGMENTS = {
-    "SD3Transformer2DModel": (("tokenizer", "tokenizer_2"), ("tokenizer_3",)),
-    "FluxTransformer2DModel": (("tokenizer_2",),),
-}
+T5_LENGTH = 256  # tokens that T5 encoders are given (FLUX.1-schnell knows no more; dev takes 512)
+
+
+@dataclass(frozen=True)
+class Family:
+    """How denoisers of a class read text and are called.
+
+    text_first: whether text precedes the image in the joint sequence; None for cross-attention.
+    segments: tokenizers of each stretch of text keys; (): all tokenizers over the same positions.
+    image_only: endings of the paths of attention modules of a joint model that see no text.
+    packed: as FLUX, latents are a sequence whose rows and columns img_ids tells, timesteps are
+    divided by 1000, and guidance calls the denoiser once a branch instead of on stacked halves.
+    negative_scale: the option of the pipeline that says how strongly a negative prompt repels.
+    """
+
+    text_first: bool | None = None
+    segments: tuple[tuple[str, ...], ...] = ()
+    image_only: tuple[str, ...] = ()
+    packed: bool = False
+    negative_scale: str = "guidance_scale"
+
+
+FAMILIES = {  # by the class of the denoiser
+    "SD3Transformer2DModel": Family(
+        text_first=False, segments=(("tokenizer", "tokenizer_2"), ("tokenizer_3",)),
+        image_only=("attn2",),
+    ),
+    "FluxTransformer2DModel": Family(
+        text_first=True, segments=(("tokenizer_2",),), packed=True,
+        negative_scale="true_cfg_scale",  # guidance_scale is a number that the model reads
+    ),
+}  # fmt: skip
+CROSS_ATTENTION = Family()
 
 
 @dataclass(frozen=True)
@@ -43,29 +70,67 @@ def denoiser_of(pipe: DiffusionPipeline) -> nn.Module:
     )
 
 
+def family_of(denoiser: nn.Module) -> Family:
+    """The entry of a denoiser's class, or that of cross-attention."""
+    return FAMILIES.get(type(denoiser).__name__, CROSS_ATTENTION)
+
+
 def is_joint(denoiser: nn.Module) -> bool:
     """Whether text and image share one sequence of keys."""
-    return type(denoiser).__name__ in TEXT_FIRST
+    return family_of(denoiser).text_first is not None
 
 
-def text_layers(denoiser: nn.Module, patterns: str | list[str] = "*") -> list[Layer]:
+def attention_modules(denoiser: nn.Module) -> dict[str, nn.Module]:
+    """Path -> module of all attention in a denoiser, known or not: what has a processor, or is
+    called attention and holds no other."""
+    found: dict[str, nn.Module] = {}
+    for path, module in reversed(list(denoiser.named_modules())):  # children come before parents
+        inside = any(other.startswith(f"{path}.") for other in found)
+        if hasattr(module, "processor"):
+            found = {p: m for p, m in found.items() if not p.startswith(f"{path}.")}
+            found[path] = module
+        elif path and not inside and re.search("attn|attention", type(module).__name__.lower()):
+            found[path] = module
+    return dict(reversed(found.items()))
+
+
+def reads_text(args: tuple, kwargs: dict, n_text: int, n_image: int) -> bool:
+    """Whether a module that is called so is given image and text, as two sequences or as one."""
+    given = (*args, *(value for name, value in kwargs.items() if "mask" not in name))
+    lengths = {x.shape[1] for x in given if isinstance(x, torch.Tensor) and x.ndim > 2}
+    return n_text + n_image in lengths or (n_text in lengths and lengths != {n_text})
+
+
+def known_layers(denoiser: nn.Module) -> list[Layer]:
     """Attention modules that see text, in the order in which the image passes them.
 
-    patterns: globs on the module path ("*", "down_blocks.*", ["*attn2"]).
-    SD3.5's second, image-only attention is none of them. UserError where nothing matches, and for
-    attention that does not go through torch's scaled_dot_product_attention.
+    Whether these are all shows when the denoiser is called: the hooks hold them against
+    `attention_modules`. UserError where there are none.
     """
-    name = type(denoiser).__name__
+    family = family_of(denoiser)
     layers = [
-        Layer(path, module) for path, module in denoiser.named_modules() if _sees_text(name, module)
+        Layer(path, module)
+        for path, module in denoiser.named_modules()
+        if hasattr(module, "processor") and _sees_text(family, path, module)
     ]
     if not layers:
         raise UserError(
-            f"{name} has no attention that is known to see text; add its class to"
-            " whitebear.hooks.families.TEXT_FIRST"
+            f"{type(denoiser).__name__} has no attention that is known to see text; add its class"
+            " to FAMILIES in whitebear/models/families.py"
         )
     order = ("down", "mid", "up")  # a UNet lists its middle last
-    layers.sort(key=lambda x: order.index(place_of(x.path)) if place_of(x.path) in order else 0)
+    return sorted(
+        layers, key=lambda x: order.index(place_of(x.path)) if place_of(x.path) in order else 0
+    )
+
+
+def text_layers(denoiser: nn.Module, patterns: str | list[str] = "*") -> list[Layer]:
+    """Those of `known_layers` that a glob on the module path matches ("*", ["*attn2"]).
+
+    UserError where nothing matches, and for attention that does not go through torch's
+    scaled_dot_product_attention.
+    """
+    layers = known_layers(denoiser)
     globs = [patterns] if isinstance(patterns, str) else list(patterns)
     chosen = [layer for layer in layers if any(fnmatchcase(layer.path, g) for g in globs)]
     if not chosen:
@@ -86,14 +151,10 @@ def place_of(path: str, joint: bool = False) -> str:
     return {"transformer": "double" if joint else "block"}.get(part, part)
 
 
-def _sees_text(denoiser: str, module: nn.Module) -> bool:
-    if not hasattr(module, "processor"):
-        return False
-    if denoiser == "FluxTransformer2DModel":
-        return True
-    if denoiser in TEXT_FIRST:
-        return getattr(module, "added_kv_proj_dim", None) is not None
-    return bool(getattr(module, "is_cross_attention", False))
+def _sees_text(family: Family, path: str, module: nn.Module) -> bool:
+    if family.text_first is None:
+        return bool(getattr(module, "is_cross_attention", False))
+    return not path.endswith(family.image_only)
 
 
 def check_visible(denoiser: nn.Module, layers: list[Layer]) -> None:
@@ -130,9 +191,8 @@ def re_implements(processor: str) -> bool:
 
 def segment_lengths(pipe: DiffusionPipeline, n_keys: int) -> list[tuple[str, int, int]]:
     """(tokenizer attribute, first text key, number of keys) of every tokenizer of the text keys."""
-    name = type(denoiser_of(pipe)).__name__
     every = tuple(t for t in ("tokenizer", "tokenizer_2", "tokenizer_3") if hasattr(pipe, t))
-    stretches = SEGMENTS.get(name, (every,))
+    stretches = family_of(denoiser_of(pipe)).segments or (every,)
     found, start = [], 0
     for i, names in enumerate(stretches):
         last = i == len(stretches) - 1
@@ -145,7 +205,10 @@ def segment_lengths(pipe: DiffusionPipeline, n_keys: int) -> list[tuple[str, int
 
 @dataclass(frozen=True)
 class Call:
-    """One call of the denoiser: what its arguments say. n_text: text keys; image_ids: of FLUX."""
+    """One call of the denoiser, by its arguments.
+
+    n_text: text keys; image_ids: rows and columns of packed latents, None elsewhere.
+    """
 
     sample: torch.Tensor
     timestep: torch.Tensor
@@ -165,10 +228,9 @@ def read_call(signature: inspect.Signature, args: tuple, kwargs: dict) -> Call:
 def image_grid(denoiser: nn.Module, call: Call) -> tuple[int, int]:
     """Height and width of the finest grid of image positions that attention can work on.
 
-    FLUX packs its latents into a sequence and tells rows and columns in img_ids: reading them
-    waits for the device, so this is done once a run.
+    For packed latents this waits for the device, so it is done once a run.
     """
-    if call.sample.ndim == 3:
+    if family_of(denoiser).packed:
         ids = call.image_ids[0] if call.image_ids.ndim == 3 else call.image_ids
         return int(ids[:, 1].max()) + 1, int(ids[:, 2].max()) + 1
     patch = getattr(denoiser.config, "patch_size", None) or 1
@@ -193,6 +255,48 @@ def layer_grid(n: int, finest: tuple[int, int]) -> tuple[int, int]:
 
 def joint_slices(denoiser: nn.Module, n_text: int, n_image: int) -> tuple[slice, slice]:
     """Where text and image stand in a joint sequence."""
-    if TEXT_FIRST[type(denoiser).__name__]:
+    if family_of(denoiser).text_first:
         return slice(0, n_text), slice(n_text, n_text + n_image)
     return slice(n_image, n_image + n_text), slice(0, n_image)
+
+
+# --- how pipelines are called --------------------------------------------------------------------
+
+
+def call_options(pipe: DiffusionPipeline) -> dict:
+    """What a pipeline is told beside prompts and sampling: with joint attention, the T5 tokens."""
+    return {"max_sequence_length": T5_LENGTH} if is_joint(denoiser_of(pipe)) else {}
+
+
+def takes(pipe: DiffusionPipeline, option: str) -> bool:
+    """Whether a pipeline can be called with an option."""
+    return option in inspect.signature(pipe.__call__).parameters
+
+
+def negative_options(pipe: DiffusionPipeline, guidance: float) -> dict:
+    """What a pipeline is told so that a negative prompt repels as strongly as `guidance` says."""
+    scale = family_of(denoiser_of(pipe)).negative_scale
+    return {"guidance_scale": float(guidance), scale: float(guidance)}
+
+
+def encoding_options(pipe: DiffusionPipeline) -> set[str]:
+    """Names of the arguments of a pipeline's `encode_prompt`."""
+    return set(inspect.signature(pipe.encode_prompt).parameters)
+
+
+def masks_text(pipe: DiffusionPipeline) -> bool:
+    """Whether a pipeline's text encoders are told which tokens are padding (PixArt, Chroma)."""
+    return "prompt_attention_mask" in encoding_options(pipe)
+
+
+def text_keys(pipe: DiffusionPipeline, prompts: list[str], length: int) -> torch.Tensor:
+    """The states (prompts, n_text, D) that a pipeline gives its denoiser; length: T5 tokens."""
+    defaults = {
+        "max_sequence_length": length, "do_classifier_free_guidance": False,
+        "prompt_2": None, "prompt_3": None,
+    }  # fmt: skip
+    options = {k: v for k, v in defaults.items() if k in encoding_options(pipe)}
+    with torch.no_grad():
+        return pipe.encode_prompt(
+            prompts, device=pipe._execution_device, num_images_per_prompt=1, **options
+        )[0]

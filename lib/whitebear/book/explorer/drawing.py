@@ -9,6 +9,7 @@ Nothing here knows of widgets; `explorer_view` puts a panel in front of it.
 """
 
 import contextlib
+import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from diffusers import AutoencoderKL, DiffusionPipeline
 from whitebear.draw.artist import Artist
 from whitebear.errors import UserError, nearest
 from whitebear.hooks import capture_attention, steer_attention
-from whitebear.models.families import denoiser_of
+from whitebear.models.families import denoiser_of, read_call
 from whitebear.prompts import check_seeds, load_wordings, prompt_grid
 from whitebear.scoring.judge import is_pocket
 
@@ -182,11 +183,13 @@ def each_call(pipe: DiffusionPipeline, tell: Callable[[torch.Tensor], None]) -> 
     after it, and every family has it.
     """
 
-    def hook(module, args, kwargs):
-        name = "hidden_states" if "hidden_states" in kwargs else "sample"
-        tell(args[0] if args else kwargs[name])
+    denoiser = denoiser_of(pipe)
+    signature = inspect.signature(denoiser.forward)
 
-    handle = denoiser_of(pipe).register_forward_pre_hook(hook, with_kwargs=True)
+    def hook(module, args, kwargs):
+        tell(read_call(signature, args, kwargs).sample)
+
+    handle = denoiser.register_forward_pre_hook(hook, with_kwargs=True)
     try:
         yield
     finally:
