@@ -1,8 +1,12 @@
 """The road from notebooks to pages: what is refused, reused, reported, and never half-done."""
 
 import json
+import os
+import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nbformat
@@ -11,7 +15,7 @@ import pytest
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from whitebear.book.build import build, execute, publish, staging
+from whitebear.book.build import build, execute, publish, side_by_side, staging
 from whitebear.book.report.numbers import page_names, save_numbers
 from whitebear.errors import UserError
 
@@ -197,29 +201,196 @@ def test_the_key_follows_everything_that_an_execution_depends_on(toy):
     assert key() not in seen
 
 
-def test_an_interrupted_build_keeps_what_was_finished_and_nothing_half_done(toy, monkeypatch):
-    (toy / "book/intro.md").write_text("# Intro\n")
-    nbformat.write(toy_notebook("y = 1"), toy / "notebooks/02_toy.ipynb")
-    files = [{"file": "notebooks/01_toy"}, {"file": "notebooks/02_toy"}]
+# --- side by side --------------------------------------------------------------------------------
+
+
+def add_notebooks(toy: Path, **cells: str) -> None:
+    """More notebooks for the toy: name -> its only cell."""
+    for name, cell in cells.items():
+        nbformat.write(toy_notebook(cell), toy / f"notebooks/{name}.ipynb")
+    names = sorted(path.stem for path in (toy / "notebooks").glob("*.ipynb"))
+    files = [{"file": f"notebooks/{name}"} for name in names]
     toc = {"format": "jb-book", "root": "book/intro", "chapters": files}
     (toy / "_toc.yml").write_text(yaml.safe_dump(toc))
-    real = execute.papermill.execute_notebook
 
-    def stopped_in_the_second(source, partial, **options):
-        if "02_toy" in source:
-            Path(partial).write_text('{"half": ')
-            raise KeyboardInterrupt
-        real(source, partial, **options)
 
-    monkeypatch.setattr(execute.papermill, "execute_notebook", stopped_in_the_second)
-    with pytest.raises(KeyboardInterrupt):
-        build.build(toy, "quick")
-    first = (toy / "_build/executed/01_toy.ipynb").stat().st_mtime_ns
-    assert not (toy / "_build/executed/02_toy.ipynb").exists()
-    monkeypatch.undo()
+HERE = "from pathlib import Path; import os, time; Path(output).mkdir(exist_ok=True, parents=True)"
+
+
+def meets(own: str, other: str) -> str:
+    """A cell that ends only where another notebook runs at the same time."""
+    return f"""{HERE}
+Path(output, "{own}").touch()
+start = time.monotonic()
+while not Path(output, "{other}").exists():
+    assert time.monotonic() - start < 60, "alone"
+    time.sleep(0.02)"""
+
+
+def test_chapters_run_side_by_side_with_one_thread_each(toy, monkeypatch):
+    monkeypatch.setattr(side_by_side, "cores", lambda: 2)
+    threads = "import torch; assert torch.get_num_threads() == 1"
+    add_notebooks(toy, **{"02_a": meets("a", "b"), "03_b": meets("b", "a"), "04_c": threads})
     build.build(toy, "quick")
-    assert (toy / "_build/executed/01_toy.ipynb").stat().st_mtime_ns == first
-    assert (toy / "_build/html/notebooks/02_toy.html").is_file()
+    assert len(list((toy / "_build/executed").glob("*.ipynb"))) == 4
+
+
+def test_on_one_core_they_run_one_after_the_other_the_longest_first(toy, monkeypatch):
+    monkeypatch.setattr(side_by_side, "cores", lambda: 1)
+    write = HERE + "\nwith open(Path(output, 'order'), 'a') as file: file.write('{}')"
+    add_notebooks(toy, **{f"0{i}_{name}": write.format(name) for i, name in enumerate("abcd", 2)})
+    (toy / "data/results").mkdir()
+    record = {"numbers": {}, "claims": []}
+    seconds = {"03_b": {**record, "origin": {"seconds": 5}}}
+    (toy / "data/results/published.json").write_text(json.dumps(seconds))
+    kept = new_notebook(metadata={"whitebear": {"key": "old", "seconds": 7, "numbers": {}}})
+    (toy / "_build/executed").mkdir(parents=True)
+    nbformat.write(kept, toy / "_build/executed/04_c.ipynb")
+    build.build(toy, "quick")
+    assert (toy / "_build/results/quick/order").read_text() == "cbad"
+
+
+PID = HERE + "\nPath(output, 'pid').write_text(str(os.getpid()))\ntime.sleep(300)"
+
+
+def await_kernel(toy: Path) -> int:
+    """The process id that the sleeping notebook tells."""
+    path, start = toy / "_build/results/quick/pid", time.monotonic()
+    while not path.exists() or not path.read_text():
+        assert time.monotonic() - start < 60
+        time.sleep(0.05)
+    return int(path.read_text())
+
+
+def is_gone(pid: int) -> bool:
+    """Within five seconds: it ended, and at most its parent has not heard yet."""
+    for _ in range(50):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_the_first_failure_stops_the_others(toy, monkeypatch, capsys):
+    monkeypatch.setattr(side_by_side, "cores", lambda: 2)
+    wait = f"{HERE}\nwhile not Path(output, 'pid').exists(): time.sleep(0.05)\n1 / 0"
+    add_notebooks(toy, **{"02_a": PID, "03_b": wait, "04_c": "raise SystemError"})
+    with pytest.raises(execute.NotebookError, match=r"03_b.ipynb failed in cell 3: ZeroDivision"):
+        build.build(toy, "quick")
+    assert is_gone(await_kernel(toy))
+    assert [path.name for path in (toy / "_build/failed").iterdir()] == ["03_b.ipynb"]
+    assert {path.name for path in (toy / "_build/executed").iterdir()} <= {"01_toy.ipynb"}
+    assert "04_c" not in capsys.readouterr().out
+
+
+BUILD = """
+import sys
+from pathlib import Path
+from whitebear.book.build import build, side_by_side
+from whitebear.errors import exit_on_user_error
+side_by_side.cores = lambda: 2
+print(exit_on_user_error(build.build)(Path(sys.argv[1]), "quick"))
+"""
+
+
+def test_ctrl_c_stops_all_kernels_and_the_next_run_goes_on(toy):
+    (toy / "book/intro.md").write_text("# Intro\n")
+    add_notebooks(toy, **{"02_a": PID})
+    command = [sys.executable, "-c", BUILD, str(toy)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    stopped = subprocess.Popen(command, **pipes)
+    kernel, first = await_kernel(toy), toy / "_build/executed/01_toy.ipynb"
+    while not first.exists():
+        time.sleep(0.05)
+    stopped.send_signal(signal.SIGINT)
+    out, err = stopped.communicate(timeout=30)
+    assert stopped.returncode == 130 and "the same command goes on" in err, err
+    assert err.count("\n") == 2 and is_gone(kernel)
+    assert [path.name for path in (toy / "_build/executed").iterdir()] == ["01_toy.ipynb"]
+    made = first.stat().st_mtime_ns
+    add_notebooks(toy, **{"02_a": "y = 1"})
+    build.build(toy, "quick")
+    assert first.stat().st_mtime_ns == made
+    assert (toy / "_build/html/notebooks/02_a.html").is_file()
+
+
+def test_a_build_that_fails_ends_with_one_line_and_exit_code_2(toy):
+    add_notebooks(toy, **{"02_a": "1 / 0"})
+    done = subprocess.run(
+        [sys.executable, "-c", BUILD, str(toy)], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: notebook 02_a.ipynb failed in cell 3: ZeroDivisionError")
+
+
+# --- progress ------------------------------------------------------------------------------------
+
+
+def test_a_log_has_whole_lines_only_and_one_for_every_tenth(toy, capsys):
+    bars = "from tqdm import tqdm\nfor _ in tqdm(range(1000)): pass"
+    notebook = toy_notebook(SAVE, bars, *["x = 1"] * 30)
+    nbformat.write(notebook, toy / "notebooks/01_toy.ipynb")
+    build.build(toy, "quick")
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert not err and "\r" not in out
+    assert lines[0] == "[1/1] 01_toy ..."
+    for tenth, line in zip(range(1, 10), lines[1:10], strict=True):
+        assert re.fullmatch(rf"\[1/1\] 01_toy: {tenth}0 %, \d+ s", line)
+    assert re.fullmatch(r"\[1/1\] 01_toy: executed in \d+ s", lines[10])
+    assert len(lines) == 13  # and two about the site and the whole
+    build.build(toy, "quick")
+    assert capsys.readouterr().out.startswith("[1/1] 01_toy: unchanged, reused\nsite: unchanged\n")
+
+
+def test_a_terminal_has_one_bar_for_all_and_a_line_for_each_that_ended():
+    code = """
+from whitebear.book.build.progress import Bar, progress
+told = progress(["01_a", "02_b", "03_c"])
+assert type(told) is Bar
+told.ended("03_c", "unchanged, reused")
+told.started("01_a"); told.started("02_b")
+told.reached("01_a", 0.25); told.reached("02_b", 0.5)
+told.ended("01_a", "executed in 3 s"); told.ended("02_b", "executed in 4 s")
+told.close()
+"""
+    shown = in_terminal([sys.executable, "-c", code])
+    states = [part.strip() for part in re.split(r"[\r\n]+", shown) if part.strip()]
+    lines = [state for state in states if state.startswith("[")]
+    assert lines == [
+        "[3/3] 03_c: unchanged, reused",
+        "[1/3] 01_a: executed in 3 s",
+        "[2/3] 02_b: executed in 4 s",
+    ]
+    bars = [state for state in states if "|" in state]
+    assert any(bar.startswith("58 %|") and bar.endswith("01_a 25 %, 02_b 50 %") for bar in bars)
+    assert bars[-1].startswith("100 %|") and len(lines) + len(bars) == len(states)
+
+
+def in_terminal(command: list[str]) -> str:
+    """What a command shows in a terminal of 100 columns."""
+    pty, termios = pytest.importorskip("pty"), pytest.importorskip("termios")
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 100))
+    done = subprocess.Popen(command, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            part = os.read(ours, 4096)
+        except OSError:  # so Linux says that the other end is closed
+            break
+        if not part:
+            break
+        shown += part
+    os.close(ours)
+    assert done.wait() == 0, shown
+    return shown.decode()
+
+
+# --- the site ------------------------------------------------------------------------------------
 
 
 def test_pages_of_removed_notebooks_do_not_stay(toy):

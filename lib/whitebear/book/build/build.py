@@ -12,12 +12,8 @@ from pathlib import Path
 
 import yaml
 
-from whitebear.book.build.execute import (
-    check_parameters,
-    execute_or_reuse,
-    inputs_digest,
-    read_notebook,
-)
+from whitebear.book.build.execute import check_parameters, inputs_digest, read_notebook
+from whitebear.book.build.side_by_side import side_by_side
 from whitebear.book.build.staging import build_site, stage, toc_notebooks
 from whitebear.errors import UserError, exit_on_user_error
 from whitebear.files import ROOT
@@ -66,19 +62,8 @@ def build(root: Path, profile: str) -> Path:
     out = root / "_build"
     steps = plan(root, profile)
     start = time.monotonic()
-    inputs = inputs_digest(root)
-    for number, (source, parameters) in enumerate(steps, 1):
-        label = f"[{number}/{len(steps)}] {source.stem}"
-        print(f"{label} ...", flush=True)
-        seconds, reused = execute_or_reuse(
-            source,
-            out / "executed" / source.name,
-            parameters,
-            inputs,
-            failed=out / "failed" / source.name,
-            root=root,
-        )
-        print(f"{label}: {'unchanged, reused' if reused else f'executed in {seconds:.0f} s'}")
+    for _ in side_by_side(steps, inputs_digest(root), out / "executed", root):
+        pass
     site_start = time.monotonic()
     stage(root, out / "executed", out / "stage")
     fresh = build_site(out / "stage", out / "html")

@@ -7,19 +7,24 @@ Also a command, for one chapter with values of one's own:
 
 import argparse
 import ast
+import contextlib
 import hashlib
+import itertools
 import json
 import logging
 import os
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nbformat
 import papermill
+from jupyter_client import KernelManager
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
+from whitebear.book.build.progress import progress
 from whitebear.errors import UserError, exit_on_user_error
 from whitebear.files import ROOT
 
@@ -32,6 +37,9 @@ JSON_TYPES = {
     "list": (list,),
     "dict": (dict,),
 }
+
+
+FAILURES = PapermillExecutionError, CellTimeoutError, DeadKernelError
 
 
 class NotebookError(UserError):
@@ -109,34 +117,79 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
 # --- execution -----------------------------------------------------------------------------------
 
 
+class Stopped(Exception):
+    """A notebook that was running, or about to, when `Kernels.stop` was called."""
+
+
+class Kernels:
+    """The processes that notebooks run in; another thread can stop them all.
+
+    variables: of the environment, beside those of this process.
+    """
+
+    def __init__(self, **variables: str):
+        self.variables = variables
+        self.running: list[KernelManager] = []
+        self.stopped = False
+        self.lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def start(self, folder: Path) -> Iterator[KernelManager]:
+        """A kernel in `folder`, ended with the block. Raises `Stopped` after `stop`."""
+        client = "jupyter_client.asynchronous.AsyncKernelClient"
+        kernel = KernelManager(kernel_name="python3", client_class=client)
+        with self.lock:
+            if self.stopped:
+                raise Stopped
+            environment = {**os.environ, **self.variables}
+            quiet = ["--log-level=ERROR"]
+            kernel.start_kernel(cwd=str(folder), env=environment, extra_arguments=quiet)
+            self.running.append(kernel)
+        client = kernel.client()
+        kernel.client = lambda: client  # nbclient does not close that of a kernel it is given
+        try:
+            yield kernel
+        finally:
+            with self.lock:
+                self.running.remove(kernel)
+            client.stop_channels()
+            kernel.shutdown_kernel(now=True)
+
+    def stop(self) -> None:
+        """End them at once, and let none start any more."""
+        with self.lock:
+            self.stopped = True
+            for kernel in self.running:
+                kernel.provisioner.process.kill()
+
+
 def execute(
     source: Path,
     target: Path,
     parameters: dict,
     failed: Path | None = None,
     root: Path = ROOT,
+    kernels: Kernels | None = None,
+    told: Callable[[float], None] = lambda share: None,
 ) -> None:
     """Run `source` in the folder `root` and move the finished copy to `target`.
 
     Until then it is `<target>.part.ipynb`, so `target` is never half-run. When a cell fails, the
     half-run copy goes to `failed` and `NotebookError` names notebook, cell and error.
+    told: is called after each code cell with the share that is done.
     """
     check_parameters(read_notebook(source), source.name, parameters)
     partial = target.with_suffix(".part.ipynb")
     partial.parent.mkdir(parents=True, exist_ok=True)
-    logging.getLogger("papermill").setLevel(logging.ERROR)
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it would say, our error says
+    kernels = kernels or Kernels()
     try:
-        papermill.execute_notebook(
-            str(source),
-            str(partial),
-            parameters=parameters,
-            cwd=str(root),
-            kernel_name="python3",
-            execution_timeout=CELL_TIMEOUT,
-            extra_arguments=["--log-level=ERROR"],
-            progress_bar={"desc": source.stem, "leave": False},
-        )
-    except (PapermillExecutionError, CellTimeoutError, DeadKernelError) as error:
+        with kernels.start(root) as kernel:
+            _papermill(source, partial, parameters, kernel, told)
+    except BaseException as error:
+        if kernels.stopped or not isinstance(error, FAILURES):
+            partial.unlink(missing_ok=True)
+            raise Stopped if kernels.stopped else error from None
         failed = failed or target.with_suffix(".failed.ipynb")
         failed.parent.mkdir(parents=True, exist_ok=True)
         os.replace(partial, failed)
@@ -145,6 +198,22 @@ def execute(
             f" the half-run notebook is {_shown(failed)}"
         ) from None
     os.replace(partial, target)
+
+
+def _papermill(source, partial, parameters, kernel: KernelManager, told) -> None:
+    cells = [c for c in read_notebook(source).cells if c.cell_type == "code" and c.source.strip()]
+    total = len(cells) + bool(parameters)  # papermill adds a cell for them
+    done = itertools.count(1)
+    papermill.execute_notebook(
+        str(source),
+        str(partial),
+        parameters=parameters,
+        kernel_name="python3",
+        execution_timeout=CELL_TIMEOUT,
+        progress_bar=False,
+        km=kernel,
+        on_cell_complete=lambda **_: told(next(done) / total),
+    )
 
 
 def _cell_number(failed: Path) -> int:
@@ -208,29 +277,36 @@ def reuse_key(notebook: nbformat.NotebookNode, parameters: dict, inputs: str) ->
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def execute_or_reuse(
-    source: Path, target: Path, parameters: dict, inputs: str, failed: Path, root: Path = ROOT
-) -> tuple[float, bool]:
-    """Bring `target` up to date; returns (seconds that its execution took, whether it was reused).
+def reused(source: Path, target: Path, parameters: dict, inputs: str) -> float | None:
+    """The seconds that `target` took to execute, where it is up to date; else None.
 
     The key is kept inside the executed notebook, so the two cannot disagree.
     """
-    notebook = read_notebook(source)
-    check_parameters(notebook, source.name, parameters)
-    key = reuse_key(notebook, parameters, inputs)
     kept = _kept(target)
-    if kept.get("key") == key:
-        return kept["seconds"], True
+    same = kept.get("key") == reuse_key(read_notebook(source), parameters, inputs)
+    return kept["seconds"] if same else None
+
+
+def renew(
+    source: Path,
+    target: Path,
+    parameters: dict,
+    inputs: str,
+    failed: Path,
+    root: Path,
+    **run,
+) -> float:
+    """`execute` and keep `target` with its key and numbers; returns the seconds it took."""
     numbers = root / parameters["output"] / f"{source.stem}.json"
     numbers.unlink(missing_ok=True)  # a number that this run does not save must not survive it
     start = time.monotonic()
     finished = target.with_suffix(".run.ipynb")
-    execute(source, finished, parameters, failed, root)
+    execute(source, finished, parameters, failed, root, **run)
     seconds = round(time.monotonic() - start, 1)
-    _keep(finished, key, seconds, numbers)
+    _keep(finished, reuse_key(read_notebook(source), parameters, inputs), seconds, numbers)
     os.replace(finished, target)
     failed.unlink(missing_ok=True)
-    return seconds, False
+    return seconds
 
 
 def _keep(finished: Path, key: str, seconds: float, numbers: Path) -> None:
@@ -245,6 +321,11 @@ def _kept(executed: Path) -> dict:
         return nbformat.read(executed, as_version=4).metadata.get("whitebear", {})
     except (OSError, ValueError, nbformat.ValidationError, nbformat.reader.NotJSONError):
         return {}
+
+
+def recorded_seconds(executed: Path) -> float:
+    """What a notebook took when it was executed, up to date or not; 0 where it never was."""
+    return _kept(executed).get("seconds", 0)
 
 
 def numbers_of(executed: Path) -> dict:
@@ -276,5 +357,9 @@ def main(arguments: list[str] | None = None) -> None:
     source, target = (Path(text).resolve() for text in words[:2])
     if target.suffix != ".ipynb" or target == source:
         raise UserError(f"the copy {target.name} must be another file that ends in .ipynb")
-    execute(source, target, {name: _value(text) for name, _, text in pairs})
+    told = progress([source.stem])
+    told.started(source.stem)
+    values = {name: _value(text) for name, _, text in pairs}
+    execute(source, target, values, told=lambda share: told.reached(source.stem, share))
+    told.close()
     print(f"executed copy: {target}")

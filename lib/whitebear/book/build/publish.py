@@ -18,7 +18,8 @@ from pathlib import Path
 import pandas as pd
 
 from whitebear.book.build.build import plan
-from whitebear.book.build.execute import execute_or_reuse, inputs_digest, numbers_of
+from whitebear.book.build.execute import inputs_digest, numbers_of
+from whitebear.book.build.side_by_side import side_by_side
 from whitebear.book.report.numbers import CLAIMS
 from whitebear.book.report.published import read_published
 from whitebear.errors import UserError, exit_on_user_error, nearest
@@ -40,13 +41,9 @@ def publish(root: Path = ROOT, chapters: Sequence[str] = ()) -> Path:
     if unknown := [name for name in chapters if name not in names]:
         raise UserError(f"there is no chapter {unknown[0]!r}; {nearest(unknown[0], names)}")
     steps = [step for step in steps if not chapters or step[0].stem in chapters]
-    for number, (source, parameters) in enumerate(steps, 1):
-        print(f"[{number}/{len(steps)}] {source.stem} ...", flush=True)
-        executed = root / "_build" / PROFILE / source.name
-        failed = root / "_build" / "failed" / source.name
-        seconds, reused = execute_or_reuse(source, executed, parameters, inputs, failed, root)
-        print(f"    {'reused' if reused else f'executed in {seconds:.0f} s'}", flush=True)
-        saved = numbers_of(executed)
+    executed = root / "_build" / PROFILE
+    for source, parameters, seconds in side_by_side(steps, inputs, executed, root):
+        saved = numbers_of(executed / source.name)
         if saved.get(CLAIMS):
             origin = _origin(parameters, seconds, inputs)
             _keep(results, root / parameters["output"], source.stem, saved, origin)
