@@ -117,4 +117,4 @@ def test_costs_show_every_contender_of_every_shape():
     figure = attention_figures.costs(table.set_index(["shape", "contender"]))
     labels = [[tick.get_text() for tick in axes.get_yticklabels()] for axes in figure.axes]
     assert labels == [["bare", "ours, mass"], ["bare"]]
-    assert [axes.get_title() for axes in figure.axes] == ["a", "b"]
+    assert [axes.get_title("left") for axes in figure.axes] == ["a", "b"]

@@ -9,7 +9,7 @@ import xarray as xr
 
 from conftest import artist_of, tiny_pipeline
 from whitebear.book.chapters import inner_answers
-from whitebear.book.figures import heads as detail_figures
+from whitebear.book.figures import attention as attention_figures, inside as mechanism_figures
 from whitebear.draw.artist import Artist
 from whitebear.hooks import patch_text
 from whitebear.measures import heads as attention_detail, swaps as patching
@@ -64,8 +64,8 @@ def test_tables_by_denominator_layer_and_head(table, watched):
     names = attention_detail.short_layers(data.layer.values)
     assert len(set(names.values())) == len(names) and "mid 0.0" in names.values()
     for figure in (
-        detail_figures.relative_changes({"a": shares, "b": layers}, names),
-        detail_figures.heads(heads),
+        attention_figures.relative_changes({"a": shares, "b": layers}, names),
+        attention_figures.heads(heads),
     ):
         assert figure.axes
 
@@ -86,7 +86,7 @@ def test_rank_correlation_finds_a_planted_relation(slope, word):
     assert rho.low <= rho.value <= rho.high
     shares = pd.DataFrame({"relative": {("all tokens", "negate"): Estimate(0, 0, 0, 1, 1)}})
     assert word in inner_answers.attention_answer(shares, rho)
-    assert detail_figures.attention_and_presence(planted(slope)).axes
+    assert attention_figures.attention_and_presence(planted(slope)).axes
 
 
 def test_shares_that_agree_are_said_once():
@@ -127,7 +127,7 @@ def test_patching_draws_what_patch_text_draws(tiny_pipeline_dir):
     assert found.groupby("part").size()["concept"] == 4
     shares = patching.shares(found)
     assert len(shares) == 17
-    assert detail_figures.swaps(shares).axes
+    assert mechanism_figures.swaps(shares).axes
     assert len(inner_answers.patching_claims(shares)) == 17
     assert "“and a”" in inner_answers.patching_answer(shares)
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from whitebear import stats
-from whitebear.book.figures import presence as figures
+from whitebear.book.figures import pictures, presence as figures
 from whitebear.errors import UserError
 from whitebear.prompts import NAMES, prompt_grid
 
@@ -43,7 +43,7 @@ def drawn(figure):
 
 def test_gallery_shows_each_picture_in_its_cell(scores):
     wordings = ["affirm-request", "forget-paper", "never-run"]
-    figure = figures.gallery(scores, "owl", wordings)
+    figure = pictures.gallery(scores, "owl", wordings)
     assert drawn(figure)
     axes = np.array(figure.axes).reshape(2, 2)
     for wording, line in zip(wordings, axes, strict=False):
@@ -54,7 +54,7 @@ def test_gallery_shows_each_picture_in_its_cell(scores):
             assert np.array_equal(shown, np.asarray(Image.open(io.BytesIO(row.png))))
             assert f"{row.p_asked:.2f}" in [text.get_text() for text in cell.texts]
     with pytest.raises(UserError, match="no pictures of 'cat'"):
-        figures.gallery(scores, "cat", wordings)
+        pictures.gallery(scores, "cat", wordings)
 
 
 def test_rates_put_dots_at_the_rates(scores):
@@ -76,7 +76,7 @@ def test_suppression_and_twins(scores):
     assert drawn(figure)
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     assert labels == [figures.name_of(c) for c in figures.in_order(scores.condition)][1:]
-    figure = figures.twins(scores)
+    figure = figures.twins(stats.by_wording(scores))
     assert drawn(figure)
     wordings = set(stats.add_twin(scores).wording)
     assert len(figure.axes[0].get_yticklabels()) == len(wordings)
@@ -87,8 +87,9 @@ def test_suppression_and_twins(scores):
 def test_figures_of_a_part_of_the_conditions(world, conditions):
     """One concept, few conditions: no intervals and empty rows, but no crash and no warning."""
     scores = fake_scores(world, ["bear"], conditions, seeds=1)
-    for figure in (figures.rates, figures.suppression, figures.twins):
+    for figure in (figures.rates, figures.suppression, figures.conditions):
         assert drawn(figure(scores))
+    assert drawn(figures.twins(stats.by_wording(scores)))
 
 
 def test_a_new_condition_needs_no_code(scores):

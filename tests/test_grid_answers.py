@@ -5,7 +5,7 @@ import pytest
 
 from whitebear import stats
 from whitebear.book.chapters import every_wording as grid_answers
-from whitebear.book.figures import wordings as grid_figures
+from whitebear.book.figures import presence as figures
 from whitebear.book.figures.style import look_of, signed_percent
 from whitebear.prompts import load_wordings, name_of, prompt_grid
 
@@ -67,13 +67,13 @@ def test_conclusions_are_one_word_each(obeyed):
 
 def test_figures_of_the_grid(obeyed):
     table = stats.by_wording(obeyed)
-    axes = grid_figures.conditions(obeyed).axes[0]
+    axes = figures.conditions(obeyed).axes[0]
     assert [t.get_text() for t in axes.get_yticklabels()] == [name_of(c) for c in (
         "affirm", "omit", "repeat", "forget_then_request", "negate", "mention", "forget_only",
         "reinforced", "role", "describe", "implicit")]  # fmt: skip
-    assert len(grid_figures.wordings(table).axes[0].get_yticks()) == 26
+    assert len(figures.wordings(table).axes[0].get_yticks()) == 26
     named = grid_answers.naming(obeyed)
-    assert grid_figures.differences(named, "points", named.index).axes
+    assert figures.differences(named, "points").axes
 
 
 def test_every_condition_has_a_look_of_its_own():

@@ -73,8 +73,7 @@ def test_nothing_is_judged_without_models_or_by_models_that_forgot_to_draw():
 def test_figures_show_every_cell_and_every_repair():
     results = cells()
     assert "0.58 %\nLAION-400M" in ticks(why_figures.dose(results).axes[0].get_xticklabels())
-    measures = why_figures.suppressions()
-    rows = why_figures.cells(results, list(CELLS), measures).axes[0].get_yticklabels()
+    rows = why_figures.suppressions(results, list(CELLS)).axes[0].get_yticklabels()
     assert ticks(rows)[1] == "encoder 20 %, denoiser 0 %" and len(rows) == 4
     assert sorted(t.get_text() for t in why_figures.design(results).axes[0].texts) == list("12222")
     made = {s: repaired(*s, 0.5) for s in (("kv", 50), ("kv", 200), ("text", 50))}

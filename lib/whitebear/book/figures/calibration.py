@@ -6,12 +6,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from whitebear.book.figures.style import FAINT, INK, MUTED, STYLE, closed, look_of
+from whitebear.book.figures.style import FAINT, INK, MUTED, in_style, look_of
 from whitebear.errors import UserError
 from whitebear.prompts import name_of
 from whitebear.scoring import calibration
 
 
+@in_style
 def calibrated(table: pd.DataFrame) -> Figure:
     """Left: raw scores of pictures that were asked for and not, and where they were parted.
     Right: of pictures with about the same probability, the share that had been asked for.
@@ -21,13 +22,12 @@ def calibrated(table: pd.DataFrame) -> Figure:
     if reason := calibration.why_not(table):
         raise UserError(f"there is no calibration to show: {reason}")
     rows = table[calibration.anchors(table)]
-    with plt.rc_context(STYLE):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(7.4, 2.9), width_ratios=(3, 2))
-        _raw_scores(left, rows)
-        _reliability(right, calibration.reliability(table))
-        left.set_title(f"balanced accuracy {calibration.accuracy(table).percent()}", loc="left")
-        right.set_title("reliability", loc="left")
-    return closed(figure)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7.4, 2.9), width_ratios=(3, 2))
+    _raw_scores(left, rows)
+    _reliability(right, calibration.reliability(table))
+    left.set_title(f"balanced accuracy {calibration.accuracy(table).percent()}", loc="left")
+    right.set_title("reliability", loc="left")
+    return figure
 
 
 def _raw_scores(axes: Axes, rows: pd.DataFrame) -> None:
@@ -49,7 +49,7 @@ def _raw_scores(axes: Axes, rows: pd.DataFrame) -> None:
     axes.set_ylim(0, 1.4 * top)
     axes.set(xlabel="raw score: fits the concept better than “something” by",
              ylabel="share of the pictures")  # fmt: skip
-    axes.legend(frameon=False, fontsize=7, loc="upper right", ncols=2)
+    axes.legend(fontsize=7, loc="upper right", ncols=2)
 
 
 def _reliability(axes: Axes, bins: pd.DataFrame) -> None:

@@ -1,7 +1,8 @@
-"""The figures of the book in one style: dots with intervals, readable in print and colour-blind.
+"""What all figures of the book share: one style, readable in print and colour-blind."""
 
-Every function takes the tidy scores of `run.run_grid` and returns a matplotlib Figure.
-"""
+import textwrap
+from collections.abc import Callable
+from functools import wraps
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
@@ -27,12 +28,15 @@ STYLE = {
     "xtick.color": INK,
     "ytick.color": INK,
     "lines.linewidth": 1.3,
+    "legend.frameon": False,
 }
 
 
 def look_of(condition: str) -> dict:
     """Colour and marker of a condition, the same in every figure."""
-    order = list(dict.fromkeys([*NAMES, *load_wordings().condition]))
+    order = list(NAMES)
+    if condition not in NAMES:
+        order = list(dict.fromkeys([*NAMES, *load_wordings().condition]))
     i = order.index(condition) if condition in order else len(order)
     return {
         "color": PALETTE[i % len(PALETTE)],
@@ -40,19 +44,9 @@ def look_of(condition: str) -> dict:
     }
 
 
-def dot(axes: Axes, y: float, value: float, low: float, high: float, **look) -> None:
-    """A dot with its interval; no interval where there is none, nothing where there is no value."""
-    axes.plot([low, high], [y, y], color=look["color"], zorder=2, solid_capstyle="butt")
-    axes.plot(value, y, linestyle="", markersize=look.pop("markersize", 5), zorder=3, **look)
-
-
-def share_axis(axes: Axes, label: str, low: float = -0.04) -> None:
-    """A horizontal axis of shares from 0 to 100 %."""
-    axes.set_xlim(low, 1.04)
-    axes.set_xticks([0, 0.5, 1], ["0", "50", "100"])
-    axes.set_xlabel(label)
-    axes.grid(axis="x", color=FAINT, linewidth=0.6)
-    axes.tick_params(axis="y", length=0)
+def legend_beside(axes: Axes, title: str | None = None) -> None:
+    """The legend of a figure at its right."""
+    axes.legend(title=title, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 def signed_percent(value: float, _=None) -> str:
@@ -63,6 +57,23 @@ def signed_percent(value: float, _=None) -> str:
 def with_holes(text: str, concept: str = "[concept]") -> str:
     """A wording as a figure shows it, its holes in brackets."""
     return fill(text, concept, "[object]", "[place]", "[description]")[0]
+
+
+def wording_labels(width: int) -> dict[str, str]:
+    """The text of each wording by id, as figures show it, in lines of `width` characters."""
+    texts = load_wordings().set_index("id").text
+    return {wording: textwrap.fill(with_holes(text), width) for wording, text in texts.items()}
+
+
+def in_style(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """The function, drawing in the style of the book; a notebook shows its figure only once."""
+
+    @wraps(draw)
+    def styled(*args, **kwargs) -> Figure:
+        with plt.rc_context(STYLE):
+            return closed(draw(*args, **kwargs))
+
+    return styled
 
 
 def closed(figure: Figure) -> Figure:

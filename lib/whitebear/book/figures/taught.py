@@ -4,21 +4,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import matplotlib.pyplot as plt
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 
-from whitebear.book.figures.style import (
-    FAINT,
-    INK,
-    MARKERS,
-    MUTED,
-    PALETTE,
-    STYLE,
-    closed,
-    dot,
-    share_axis,
-)
+from whitebear.book.figures.forest import change_axis, forest, guide, share_axis, singles
+from whitebear.book.figures.style import FAINT, INK, MARKERS, MUTED, PALETTE, in_style
 from whitebear.pocket.experiments import results as why
 from whitebear.pocket.experiments.results import (
     HELD_OUT,
@@ -41,149 +32,151 @@ NATURAL = {0.0058: "LAION-400M", 0.0253: "CC12M"}  # where captions of the web n
 PARTS = {"kv": "keys and values of cross-attention", "text": "text encoder"}
 
 
+@in_style
 def design(results: dict[str, Result]) -> Figure:
     """Which models there are: a square a cell, and in it the number of its training seeds."""
     rates = sorted({rate for result in results.values() for rate in result.rates})
     place = {rate: i for i, rate in enumerate(rates)}
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(4.6, 3.4))
-        for cell in dict.fromkeys(result.rates for result in results.values()):
-            x, y = (place[rate] for rate in cell)
-            if not (seeds := len(why.runs_of(results, *cell))):
-                continue
-            axes.plot(x, y, "s", color=PALETTE[0], markersize=30, alpha=0.25 + 0.25 * seeds)
-            axes.annotate(f"{seeds}", (x, y), ha="center", va="center", weight="bold")
-        labels = [percent(rate) for rate in rates]
-        axes.set_xticks(range(len(rates)), labels)
-        axes.set_yticks(range(len(rates)), labels)
-        axes.set(xlim=(-0.6, len(rates) - 0.4), ylim=(-0.6, len(rates) - 0.4))
-        axes.set_xlabel("negated captions for the text encoder")
-        axes.set_ylabel("negated captions for the denoiser")
-        axes.grid(color=FAINT, linewidth=0.6)
-    return closed(figure)
+    figure, axes = plt.subplots(figsize=(4.6, 3.4))
+    for cell in dict.fromkeys(result.rates for result in results.values()):
+        x, y = (place[rate] for rate in cell)
+        if not (seeds := len(why.runs_of(results, *cell))):
+            continue
+        axes.plot(x, y, "s", color=PALETTE[0], markersize=30, alpha=0.25 + 0.25 * seeds)
+        axes.annotate(f"{seeds}", (x, y), ha="center", va="center", weight="bold")
+    labels = [percent(rate) for rate in rates]
+    axes.set_xticks(range(len(rates)), labels)
+    axes.set_yticks(range(len(rates)), labels)
+    axes.set(xlim=(-0.6, len(rates) - 0.4), ylim=(-0.6, len(rates) - 0.4))
+    axes.set_xlabel("negated captions for the text encoder")
+    axes.set_ylabel("negated captions for the denoiser")
+    axes.grid(color=FAINT, linewidth=0.6)
+    return figure
 
 
+@in_style
 def dose(results: dict[str, Result]) -> Figure:
     """Suppression of denied objects against the rate at which both parts saw negated captions: by
     instructions to forget, and by a plain “without”."""
     rates = sorted({e for e, d in (result.rates for result in results.values()) if e == d})
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(6.0, 3.2))
-        groups = {f"to forget, {name}": pick for name, pick in GROUPS.items()}
-        for i, (name, pick) in enumerate((groups | {"a plain “without”": PLAIN}).items()):
-            found = [why.suppression(why.runs_of(results, r, r), pick) for r in rates]
-            at = [x + 0.07 * (i - 1.5) for x in range(len(rates))]
-            axes.vlines(at, [e.low for e in found], [e.high for e in found], color=PALETTE[i])
-            axes.plot(at, [e.value for e in found], color=PALETTE[i], marker=MARKERS[i], label=name)
-        labels = [percent(r) + (f"\n{NATURAL[r]}" if r in NATURAL else "") for r in rates]
-        axes.set_xticks(range(len(rates)), labels)
-        axes.set_xlabel("share of training captions that negate")
-        suppression_axis(axes)
-        axes.legend(frameon=False, loc="upper left")
-    return closed(figure)
+    figure, axes = plt.subplots(figsize=(6.0, 3.2))
+    groups = {f"to forget, {name}": pick for name, pick in GROUPS.items()}
+    for i, (name, pick) in enumerate((groups | {"a plain “without”": PLAIN}).items()):
+        found = [why.suppression(why.runs_of(results, r, r), pick) for r in rates]
+        at = [x + 0.07 * (i - 1.5) for x in range(len(rates))]
+        axes.vlines(at, [e.low for e in found], [e.high for e in found], color=PALETTE[i])
+        axes.plot(at, [e.value for e in found], color=PALETTE[i], marker=MARKERS[i], label=name)
+    labels = [percent(r) + (f"\n{NATURAL[r]}" if r in NATURAL else "") for r in rates]
+    axes.set_xticks(range(len(rates)), labels)
+    axes.set_xlabel("share of training captions that negate")
+    suppression_axis(axes)
+    axes.legend(loc="upper left")
+    return figure
 
 
-def suppressions() -> dict[str, Measure]:
-    """Suppression in the declared groups of prompts, as measures for `cells`."""
-    return {name: partial(why.suppression, pick=pick) for name, pick in GROUPS.items()}
+@in_style
+def suppressions(results: dict[str, Result], order: Sequence[tuple[float, float]]) -> Figure:
+    """Suppression in the declared groups of prompts: a panel a group, a row a cell (encoder rate,
+    denoiser rate); bars: single training seeds; dashed: from where a model is said to obey."""
+    measures = {name: partial(why.suppression, pick=pick) for name, pick in GROUPS.items()}
+    figure = _cells(results, order, measures)
+    for axes in figure.axes:
+        guide(axes, why.OBEYS, "--")
+        share_axis(axes, "suppression, %", low=-0.25)
+    return figure
 
 
-def effects(*conditions: str) -> dict[str, Measure]:
-    """What kinds of instruction change against their controls, as measures for `cells`."""
-    picks = {name_of(c): instructions(c, heldout=False, taught=True) for c in conditions}
-    return {name: partial(why.effect, pick=pick) for name, pick in picks.items()}
-
-
-def cells(
-    results: dict[str, Result],
-    order: Sequence[tuple[float, float]],
-    measures: dict[str, Measure],
-    label: str = "suppression, %",
-    line: float = why.OBEYS,
+@in_style
+def effects(
+    results: dict[str, Result], order: Sequence[tuple[float, float]], conditions: Sequence[str]
 ) -> Figure:
-    """A panel a measure, a row a cell (encoder rate, denoiser rate); bars: single training seeds.
-
-    line: dashed, from where a model is said to obey.
-    """
-    with plt.rc_context(STYLE):
-        size = (2.2 + 2.0 * len(measures), 1.0 + 0.36 * len(order))
-        figure, panels = plt.subplots(1, len(measures), figsize=size, sharey=True, squeeze=False)
-        for axes, (title, measure) in zip(panels[0], measures.items(), strict=True):
-            for y, cell in enumerate(order):
-                runs = why.runs_of(results, *cell)
-                found = measure(runs)
-                dot(axes, y, found.value, found.low, found.high, color=PALETTE[0], marker="o")
-                for run in runs if len(runs) > 1 else ():
-                    axes.plot(measure([run]).value, y + 0.25, "|", color=INK)
-            axes.axvline(line, color=MUTED, linewidth=0.8, linestyle="--")
-            axes.set_title(title)
-            axes.set_xlim(*((-0.25, 1.04) if line > 0 else (-1.04, 0.15)))
-            axes.set_xticks([0, 0.5, 1] if line > 0 else [-1, -0.5, 0])
-            axes.xaxis.set_major_formatter(FuncFormatter(plain_percent))
-            axes.set_xlabel(label)
-            axes.grid(axis="x", color=FAINT, linewidth=0.6)
-        names = [f"encoder {percent(e)}, denoiser {percent(d)}" for e, d in order]
-        panels[0][0].set_yticks(range(len(order)), names)
-        panels[0][0].set_ylim(len(order) - 0.5, -0.5)
-    return closed(figure)
+    """What kinds of instruction change against their controls: a panel a condition, a row a cell
+    (encoder rate, denoiser rate); bars: single training seeds; dashed: half of the pictures."""
+    picks = {name_of(c): instructions(c, heldout=False, taught=True) for c in conditions}
+    measures = {name: partial(why.effect, pick=pick) for name, pick in picks.items()}
+    figure = _cells(results, order, measures)
+    for axes in figure.axes:
+        guide(axes, -why.OBEYS, "--")
+        axes.set_xticks([-1, -0.5, 0])
+        change_axis(axes, "change, points", -1.04, 0.15)
+    return figure
 
 
+def _cells(results: dict[str, Result], order, measures: dict[str, Measure]) -> Figure:
+    runs = {cell: why.runs_of(results, *cell) for cell in order}
+    panels = {
+        title: pd.DataFrame({title: {cell: measure(some) for cell, some in runs.items()}})
+        for title, measure in measures.items()
+    }
+    figure = forest(
+        panels, lambda *_: {"color": PALETTE[0], "marker": MARKERS[0]},
+        lambda cell: "encoder {}, denoiser {}".format(*map(percent, cell)), 2.2 + 2.0 * len(panels),
+    )  # fmt: skip
+    for axes, measure in zip(figure.axes, measures.values(), strict=True):
+        for y, some in enumerate(runs.values()):
+            if len(some) > 1:
+                singles(axes, y, [measure([run]).value for run in some], color=INK)
+    return figure
+
+
+@in_style
 def generalises(runs: list[Result]) -> Figure:
     """A panel a kind of prompt; rows: objects that captions denied or never did, in wordings of
     training or held-out ones."""
     kinds = {"instructions to forget": (), "plain negation": ("negate",)}
-    rows = [(taught, heldout) for taught in (True, False) for heldout in (False, True)]
-    with plt.rc_context(STYLE):
-        figure, panels = plt.subplots(1, 2, figsize=(6.6, 2.1), sharey=True)
-        for axes, (title, conditions) in zip(panels, kinds.items(), strict=True):
-            for y, (taught, heldout) in enumerate(rows):
-                pick = instructions(*conditions, taught=taught, heldout=heldout)
-                e = why.suppression(runs, pick)
-                look = {"color": PALETTE[0 if taught else 4], "marker": MARKERS[0 if taught else 4]}
-                dot(axes, y, e.value, e.low, e.high, **look)
-            axes.axvline(why.OBEYS, color=MUTED, linewidth=0.8, linestyle="--")
-            axes.set_title(title)
-            share_axis(axes, "suppression, %", low=-0.25)
-        objects, words = {True: "denied", False: "never denied"}, {True: "new", False: "trained"}
-        names = [f"{objects[taught]}, {words[heldout]} words" for taught, heldout in rows]
-        panels[0].set_yticks(range(len(rows)), names)
-        panels[0].set_ylim(len(rows) - 0.5, -0.5)
-    return closed(figure)
+    rows = [(True, False), (True, True), (False, False), (False, True)]
+    panels = {
+        title: pd.DataFrame({"": {
+            row: why.suppression(runs, instructions(*conditions, taught=row[0], heldout=row[1]))
+            for row in rows
+        }})
+        for title, conditions in kinds.items()
+    }  # fmt: skip
+    looks = {taught: {"color": PALETTE[i], "marker": MARKERS[i]} for taught, i in DENIED.items()}
+    figure = forest(panels, lambda row, _: looks[row[0]], _kind_of, 6.6)
+    for axes in figure.axes:
+        guide(axes, why.OBEYS, "--")
+        share_axis(axes, "suppression, %", low=-0.25)
+    return figure
 
 
+DENIED = {True: 0, False: 4}  # whether captions denied an object -> its place in the palette
+
+
+def _kind_of(row: tuple[bool, bool]) -> str:
+    taught, heldout = row
+    return f"{'denied' if taught else 'never denied'}, {'new' if heldout else 'trained'} words"
+
+
+@in_style
 def repairs(results: dict[str, Result]) -> Figure:
     """Suppression by instructions and by “without” after some steps of training one part only,
     and what that costs: the share of pictures that show an object that was plainly asked for."""
-    with plt.rc_context(STYLE):
-        figure, panels = plt.subplots(1, 3, figsize=(8.4, 2.8))
-        for i, (part, name) in enumerate(PARTS.items()):
-            look = {"color": PALETTE[i], "marker": MARKERS[i], "label": name}
-            mine = _with_most_examples(results, part)
-            steps = [result.record["cell"]["steps"] for result in mine]
-            for axes, pick in zip(panels, (TRAINED, PLAIN), strict=False):
-                found = [why.suppression([result], pick) for result in mine]
-                axes.vlines(
-                    steps, [e.low for e in found], [e.high for e in found], color=PALETTE[i]
-                )
-                axes.plot(steps, [e.value for e in found], **look)
-            panels[2].plot(steps, [why.quality(result) for result in mine], **look)
-        for axes in panels:
-            axes.set_xscale("log")
-            steps = sorted({r.record["cell"]["steps"] for r in results.values()})
-            axes.set_xticks(steps, [str(s) for s in steps])
-            axes.minorticks_off()
-            axes.set_xlabel("training steps")
-        for axes, title in zip(
-            panels, ("instructions to forget", "a plain “without”"), strict=False
-        ):
-            suppression_axis(axes)
-            axes.set_title(title)
-        panels[2].set_ylim(0, 1.04)
-        panels[2].set_yticks([0, 0.5, 1], ["0", "50", "100"])
-        panels[2].set_ylabel("asked object present, %")
-        panels[2].set_title("cost")
-        panels[2].legend(frameon=False, loc="lower left")
-    return closed(figure)
+    figure, panels = plt.subplots(1, 3, figsize=(8.4, 2.8))
+    for i, (part, name) in enumerate(PARTS.items()):
+        look = {"color": PALETTE[i], "marker": MARKERS[i], "label": name}
+        mine = _with_most_examples(results, part)
+        steps = [result.record["cell"]["steps"] for result in mine]
+        for axes, pick in zip(panels, (TRAINED, PLAIN), strict=False):
+            found = [why.suppression([result], pick) for result in mine]
+            axes.vlines(steps, [e.low for e in found], [e.high for e in found], color=PALETTE[i])
+            axes.plot(steps, [e.value for e in found], **look)
+        panels[2].plot(steps, [why.quality(result) for result in mine], **look)
+    for axes in panels:
+        axes.set_xscale("log")
+        steps = sorted({r.record["cell"]["steps"] for r in results.values()})
+        axes.set_xticks(steps, [str(s) for s in steps])
+        axes.minorticks_off()
+        axes.set_xlabel("training steps")
+    for axes, title in zip(panels, ("instructions to forget", "a plain “without”"), strict=False):
+        suppression_axis(axes)
+        axes.set_title(title)
+    panels[2].set_ylim(0, 1.04)
+    panels[2].set_yticks([0, 0.5, 1], ["0", "50", "100"])
+    panels[2].set_ylabel("asked object present, %")
+    panels[2].set_title("cost")
+    panels[2].legend(loc="lower left")
+    return figure
 
 
 def _with_most_examples(results: dict[str, Result], part: str) -> list[Result]:
@@ -206,8 +199,3 @@ def suppression_axis(axes: Axes) -> None:
 def percent(rate: float) -> str:
     """A rate as the book writes it: "0.58 %"."""
     return f"{100 * rate:.3g} %"
-
-
-def plain_percent(value: float, _=None) -> str:
-    """A tick label in per cent without its sign: "50", "−50"."""
-    return f"{100 * value:.0f}".replace("-", "−")
