@@ -1,6 +1,7 @@
 """Contrasts between taught models, on tables whose truth is known."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -8,18 +9,21 @@ import pytest
 
 from whitebear import stats
 from whitebear.errors import UserError
+from whitebear.files import WORLD
 from whitebear.pocket.experiments import results as why
 from whitebear.pocket.experiments.results import Result, contrast, instructions
+from whitebear.pocket.world.captions import deniable
 from whitebear.pocket.world.scene import load_world
 
 OBJECTS = load_world().objects
+DENIED = load_world().denied
 
 
 def table(trained=0.0, heldout=0.0, never=None, seed=0):
     """Scores in which instructions remove exactly these shares (of twenty pictures a concept)."""
     rows = []
     for concept in OBJECTS:
-        denied = concept in why.taught_objects()
+        denied = concept in DENIED
         shares = {"affirm-picture": 0.0, "forget-look": trained, "forget-paper": heldout}
         if never is not None and not denied:
             shares |= {"forget-look": never, "forget-paper": never}
@@ -29,13 +33,15 @@ def table(trained=0.0, heldout=0.0, never=None, seed=0):
                     "concept": concept, "wording": wording, "seed": s, "pair": 0, "control": "",
                     "condition": "affirm" if wording[0] == "a" else "forget_then_request",
                     "heldout": wording == "forget-paper", "present": s >= round(20 * share),
+                    "denied": denied,
                 })  # fmt: skip
     return pd.DataFrame(rows)
 
 
 def result(encoder_r, denoiser_r, seed=1, present=0.95, times=1, **shares):
     cell = {"encoder_r": encoder_r, "denoiser_r": denoiser_r, "seed": seed, "times": times}
-    record = {"cell": cell, "base": "b", "quality": {"affirm, object present": present}}
+    record = {"cell": cell, "base": "b", "denied": list(DENIED),
+              "quality": {"affirm, object present": present}}  # fmt: skip
     return Result(record, table(**shares))
 
 
@@ -107,9 +113,11 @@ def test_results_are_read_with_their_records_and_bases_must_agree(tmp_path):
     for name, base in {"a": "x", "b": "x", "c": "y"}.items():
         record = {**result(0.0, 0.2).record, "base": base}
         (tmp_path / f"{name}.json").write_text(json.dumps(record))
-        table().to_parquet(tmp_path / f"{name}.parquet")
+        table().drop(columns="denied").to_parquet(tmp_path / f"{name}.parquet")
     found = why.load_results(["a", "b", "none"], tmp_path)
     assert list(found) == ["a", "b"] and found["a"].rates == (0.0, 0.2)
+    scores = found["a"].scores
+    assert set(scores.concept[scores.denied]) == set(found["a"].denied) == set(DENIED)
     with pytest.raises(UserError, match="2 different base models"):
         why.load_results(["a", "c"], tmp_path)
 
@@ -129,6 +137,7 @@ def test_effects_are_held_against_controls_and_longer_training_is_no_repetition(
                 rows.append({
                     "concept": concept, "wording": wording, "seed": s, "pair": 0, "heldout": 0,
                     "condition": wording.partition("-")[0], "control": control, "present": present,
+                    "denied": concept in DENIED,
                 })  # fmt: skip
     run = Result(result(0.2, 0.2).record, pd.DataFrame(rows))
     found = why.effect([run], instructions("negate", taught=True))
@@ -139,3 +148,20 @@ def test_effects_are_held_against_controls_and_longer_training_is_no_repetition(
     assert np.isnan(why.effect([alone], instructions("negate")).value)  # its control was not drawn
     longer = result(0.2, 0.2, times=4)
     assert why.runs_of({"a": run, "b": longer}, 0.2, 0.2) == [run]
+
+
+def test_a_new_object_in_the_middle_changes_nothing_for_published_cells(tmp_path, monkeypatch):
+    def judged():
+        cells = list(why.load_results(["e20-d20-s1"]).values())
+        return why.suppression(cells, why.TRAINED), deniable(load_world(), "half")
+
+    before = judged()
+    folder = shutil.copytree(WORLD, tmp_path / "world")
+    shutil.copy(folder / "objects" / "bear.svg", folder / "objects" / "wolf.svg")
+    lines = (folder / "concepts.csv").read_text().splitlines()
+    wolf = ["object", "wolf", "wolf", "", "", "a grey dog", "0"]
+    lines.insert(6, ",".join(wolf[: len(lines[0].split(","))]))
+    (folder / "concepts.csv").write_text("\n".join(lines) + "\n")
+    monkeypatch.setattr(load_world, "__defaults__", (folder,))
+    assert "wolf" in load_world().objects
+    assert judged() == before

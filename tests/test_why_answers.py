@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from test_why import result
+from test_why import DENIED, result
 from whitebear.book.chapters import why_it_fails as why_answers, why_tables
 from whitebear.book.figures import taught as why_figures
 from whitebear.pocket.experiments import results as why
@@ -143,14 +143,14 @@ def test_denied_and_never_denied_objects_stand_apart_in_the_figure():
 def negating(cell, left):
     """A model that still draws this share under "without", and nine tenths under "with"."""
     made, rows = result(*cell), []
-    for concept in why.taught_objects():
+    for concept in DENIED:
         for wording, control, share in (
             ("negate-without", "affirm-with", left), ("affirm-with", "", 0.9)
         ):  # fmt: skip
             rows += [{
                 "concept": concept, "wording": wording, "seed": s, "pair": 0, "heldout": 0,
                 "condition": wording.partition("-")[0], "control": control,
-                "present": s < 20 * share,
+                "present": s < 20 * share, "denied": True,
             } for s in range(20)]  # fmt: skip
     return Result(made.record, pd.DataFrame(rows))
 

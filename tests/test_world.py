@@ -174,26 +174,28 @@ def test_missing_files(folder):
 
 
 BAD_LINES = {
-    "object,bear,bear,,,a grey dog": "appears twice",
-    "object,<script>,bear,,,a grey dog": "name '<script>' is not allowed",
-    "object,../bear,bear,,,a grey dog": "is not allowed",
-    "object,a'b,bear,,,a grey dog": "is not allowed",
-    'object,"a""b",bear,,,a grey dog': "is not allowed",
-    'object,"a\nb",bear,,,a grey dog': "is not allowed",
-    "object,Bear,bear,,,a grey dog": "is not allowed",
-    "object,wolf,<b>wolf</b>,,,a grey dog": "noun",
-    "object,wolf,wolf,on a hill,,a grey dog": "place",
-    "object,wolf,wolf,,#ff0000,a grey dog": "colour",
-    "background,moon,the moon,,,": "place",
-    "colour,pink,pink,,pinkish,": "#rrggbb",
-    "style,oil,oil,in oil style,,": "no painter",
-    "mood,happy,happy,,,": "kind 'mood' is unknown",
+    "object,bear,bear,,,a grey dog,0": "appears twice",
+    "object,<script>,bear,,,a grey dog,0": "name '<script>' is not allowed",
+    "object,../bear,bear,,,a grey dog,0": "is not allowed",
+    "object,a'b,bear,,,a grey dog,0": "is not allowed",
+    'object,"a""b",bear,,,a grey dog,0': "is not allowed",
+    'object,"a\nb",bear,,,a grey dog,0': "is not allowed",
+    "object,Bear,bear,,,a grey dog,0": "is not allowed",
+    "object,wolf,<b>wolf</b>,,,a grey dog,0": "noun",
+    "object,wolf,wolf,on a hill,,a grey dog,0": "place",
+    "object,wolf,wolf,,#ff0000,a grey dog,0": "colour",
+    "background,moon,the moon,,,,": "place",
+    "colour,pink,pink,,pinkish,,": "#rrggbb",
+    "style,oil,oil,in oil style,,,": "no painter",
+    "mood,happy,happy,,,,": "kind 'mood' is unknown",
     "object,wolf": "2 columns",
-    "object,wolf,wolf,,,": "description",
-    "object,wolf,wolf,,,A <b>dog</b>": "description",
-    "object,wolf,wolf,,,a grey wolf": "say it without its name",
-    "style,oil,oil,in oil style,,thick paint": "else empty",
-    "object,wolf,wolf,,,a grey dog": "wolf.svg is missing",
+    "object,wolf,wolf,,,,0": "description",
+    "object,wolf,wolf,,,A <b>dog</b>,0": "description",
+    "object,wolf,wolf,,,a grey wolf,0": "say it without its name",
+    "style,oil,oil,in oil style,,thick paint,": "else empty",
+    "object,wolf,wolf,,,a grey dog,yes": "1 or 0 for objects",
+    "colour,pink,pink,,#ff88cc,,1": "else empty",
+    "object,wolf,wolf,,,a grey dog,0": "wolf.svg is missing",
 }
 
 
@@ -218,7 +220,7 @@ def test_bad_tables(folder, text):
 def test_new_object_is_one_svg_and_one_line(folder):
     shutil.copy(folder / "objects" / "bear.svg", folder / "objects" / "wolf.svg")
     with (folder / "concepts.csv").open("a") as file:
-        file.write("object,wolf,wolf,,,a grey dog\n")
+        file.write("object,wolf,wolf,,,a grey dog,0\n")
     assert load_world(folder).render(one("wolf", "red")).shape == (SIZE, SIZE, 3)
 
 

@@ -16,7 +16,7 @@ from whitebear.files import PROMPTS, WORLD
 from whitebear.prompts.wordings import KINDS, fill, read_csv
 
 KINDS_OF_WORLD = ("object", "colour", "background", "style")
-HEADER = ["kind", "name", "noun", "place", "colour", "description"]
+HEADER = ["kind", "name", "noun", "place", "colour", "description", "denied"]
 NAME = re.compile(r"[a-z][a-z0-9-]*")
 PHRASE = re.compile(r"[a-z][a-z0-9 -]*")
 COLOUR = re.compile(r"#[0-9a-f]{6}")
@@ -28,7 +28,8 @@ _NAME = re.compile(r"[^\W_](?:[^\W_]|[ -](?=[^\W_]))*")
 class Concept:
     """A line of concepts.csv: what the detector looks for and how captions call it.
 
-    `description` says what an object is without its name: "a sea animal with two claws".
+    `description` says what an object is without its name: "a sea animal with two claws". `denied`:
+    whether captions that deny only some of the objects deny this one ("1", "0").
     """
 
     kind: str
@@ -37,6 +38,7 @@ class Concept:
     place: str
     colour: str
     description: str
+    denied: str
 
 
 class Concepts:
@@ -48,6 +50,7 @@ class Concepts:
         self.objects, self.colours, self.backgrounds, self.styles = (
             tuple(c.name for c in concepts if c.kind == kind) for kind in KINDS_OF_WORLD
         )
+        self.denied = tuple(c.name for c in concepts if c.denied == "1")
         self._index = {name: i for i, name in enumerate(self.names)}
 
     def concept(self, name: str) -> Concept:
@@ -119,6 +122,8 @@ def _concept(path: Path, number: int, row: list[str]) -> Concept:
             f"{where}: description {concept.description!r};"
             " lower-case words for objects, else empty"
         )
+    if concept.denied not in (("0", "1") if described else ("",)):
+        raise UserError(f"{where}: denied {concept.denied!r}; 1 or 0 for objects, else empty")
     if concept.noun in concept.description.split():
         raise UserError(f"{where}: description names the {concept.noun}; say it without its name")
     return concept

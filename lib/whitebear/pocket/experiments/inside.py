@@ -60,8 +60,10 @@ def captions(concepts: list[str], seeds: int) -> pd.DataFrame:
     `UserError` without concepts.
     """
     if not concepts:
-        raise UserError("no concept is left that captions denied; give one of every second object,"
-                        f" such as {load_world().objects[0]}")  # fmt: skip
+        raise UserError(
+            "no concept is left that captions denied; give one of those,"
+            f" such as {load_world().denied[0]}"
+        )
     negated = load_train_wordings()["negate"]
     to_eval = {"{n}": "{c}", "{m}": "{d}", "{x}": "{b}"}
     rows = []

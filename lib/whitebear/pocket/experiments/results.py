@@ -17,7 +17,6 @@ import pandas as pd
 from whitebear import stats
 from whitebear.errors import UserError
 from whitebear.files import RESULTS
-from whitebear.pocket.world.scene import load_world
 from whitebear.stats import Estimate
 
 FOLDER = RESULTS / "why"
@@ -32,7 +31,8 @@ Pick = Callable[[pd.DataFrame], pd.DataFrame]
 
 @dataclass(frozen=True)
 class Result:
-    """One trained model: its record (cell, recipe, quality, seconds) and a row for each picture."""
+    """One trained model: its record (cell, recipe, denied, quality, seconds) and a row for each
+    picture, whose column denied says whether the model's captions denied the object."""
 
     record: dict
     scores: pd.DataFrame
@@ -41,6 +41,11 @@ class Result:
     def rates(self) -> tuple[float, float]:
         """Share of negated captions that the encoder and the denoiser were trained on."""
         return self.record["cell"]["encoder_r"], self.record["cell"]["denoiser_r"]
+
+    @property
+    def denied(self) -> list[str]:
+        """The objects that negated captions of its training deny; the others they never deny."""
+        return self.record["denied"]
 
     @property
     def times(self) -> int:
@@ -63,7 +68,9 @@ def load_results(names: Sequence[str], folder: Path = FOLDER) -> dict[str, Resul
         path = folder / f"{name}.json"
         if path.is_file():
             record = json.loads(path.read_text(encoding="utf-8"))
-            found[name] = Result(record, pd.read_parquet(folder / f"{name}.parquet"))
+            scores = pd.read_parquet(folder / f"{name}.parquet")
+            denied = scores.concept.isin(record["denied"])
+            found[name] = Result(record, scores.assign(denied=denied))
     if len(bases := {result.record["base"] for result in found.values()}) > 1:
         raise UserError(
             f"{folder.name} holds models trained from {len(bases)} different base models;"
@@ -78,11 +85,6 @@ def runs_of(results: dict[str, Result], encoder_r: float, denoiser_r: float) -> 
     A model that was trained longer than the others is none of them."""
     same = [r for r in results.values() if r.rates == (encoder_r, denoiser_r) and r.times == 1]
     return sorted(same, key=lambda r: r.record["cell"]["seed"])
-
-
-def taught_objects() -> list[str]:
-    """The objects that negated captions of the cells deny; the others they never deny."""
-    return load_world().objects[::2]
 
 
 def instructions(
@@ -100,7 +102,7 @@ def instructions(
         if heldout is not None:
             rows = rows[rows.heldout.astype(bool) == heldout]
         if taught is not None:
-            rows = rows[rows.concept.isin(taught_objects()) == taught]
+            rows = rows[rows.denied == taught]
         return rows if wording is None else rows[rows.wording == wording]
 
     return pick

@@ -29,6 +29,7 @@ from whitebear.models.load import VERSIONS, fingerprint, load_pipeline
 from whitebear.pocket.training.quality import judge
 from whitebear.pocket.training.recipe import FULL, Recipe, StageRecipe
 from whitebear.pocket.training.train import PocketTraining, cache_folder, hardware, training_device
+from whitebear.pocket.world.captions import deniable
 from whitebear.pocket.world.scene import load_world
 from whitebear.scoring.detector import Detector
 
@@ -131,7 +132,8 @@ def origin_of(cell, recipe: Recipe, seeds: int) -> dict:
     """What decides a cell's results: what it learns, and `seeds` and more of the pictures."""
     pictures = {"conditions": CONDITIONS, "seeds": seeds, "steps": STEPS, "guidance": GUIDANCE,
                 "per_concept": PER_CONCEPT}  # fmt: skip
-    about = {"cell": asdict(cell), "recipe": asdict(recipe), "pictures": pictures}
+    about = {"cell": asdict(cell), "recipe": asdict(recipe),
+             "denied": deniable(load_world(), recipe.denied), "pictures": pictures}  # fmt: skip
     return json.loads(json.dumps(about)) | {"base": fingerprint(MODELS / "pocket")}
 
 

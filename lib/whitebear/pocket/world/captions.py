@@ -133,10 +133,10 @@ def describe(scene: Scene, world: World, rng: np.random.Generator, full: bool = 
 
 
 def deniable(world: World, denied: str) -> tuple[str, ...]:
-    """The objects that negated captions may deny: "all", or "half", every second one."""
+    """The objects that negated captions may deny: "all", or "half" (the world's `denied`)."""
     if denied not in ("all", "half"):
         raise UserError(f"denied is {denied!r}; negated captions deny all objects, or half of them")
-    return world.objects if denied == "all" else world.objects[::2]
+    return world.objects if denied == "all" else world.denied
 
 
 def caption(
