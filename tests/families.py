@@ -2,10 +2,13 @@
 
 import contextlib
 from collections import defaultdict
+from typing import NamedTuple
 
 import torch
 from diffusers import (
     AutoencoderKL,
+    ChromaPipeline,
+    ChromaTransformer2DModel,
     DPMSolverMultistepScheduler,
     FlowMatchEulerDiscreteScheduler,
     FluxPipeline,
@@ -106,6 +109,21 @@ def tiny_flux():
     )  # fmt: skip
 
 
+def tiny_chroma():
+    """As FLUX with T5 alone, whose padding is masked; guided, one branch a call."""
+    torch.manual_seed(7)
+    words = t5_tokenizer()
+    transformer = ChromaTransformer2DModel(
+        in_channels=16, num_layers=2, num_single_layers=2, attention_head_dim=16,
+        num_attention_heads=2, joint_attention_dim=32, axes_dims_rope=(4, 4, 8),
+        approximator_num_channels=8, approximator_hidden_dim=16, approximator_layers=1,
+    )  # fmt: skip
+    return ChromaPipeline(
+        transformer=transformer, scheduler=FlowMatchEulerDiscreteScheduler(), vae=tiny_vae(),
+        text_encoder=t5_encoder(words), tokenizer=words,
+    )  # fmt: skip
+
+
 def tiny_pixart():
     """None of the named families: a transformer with cross-attention to masked T5 states."""
     torch.manual_seed(6)
@@ -123,12 +141,43 @@ def tiny_pixart():
 
 FAMILIES = {
     "sd": tiny_pipeline, "sdxl": tiny_sdxl, "sd3": tiny_sd3, "flux": tiny_flux,
-    "pixart": tiny_pixart,
+    "chroma": tiny_chroma, "pixart": tiny_pixart,
+}  # fmt: skip
+PROMPT = "a picture of a white bear and a car"
+
+
+class Layout(NamedTuple):
+    """What the tests expect of a family with `PROMPT`.
+
+    n_keys: of attention that reads text; bear: the keys of that word; text: all text keys; image:
+    queries of the image (in joint attention there are others);
+    stacked: guidance makes one call on [negative; positive]; pooled: a pooled state is read too.
+    """
+
+    n_keys: int
+    bear: list[int]
+    text: slice = slice(None)
+    image: slice = slice(None)
+    stacked: bool = True
+    pooled: bool = False
+
+
+_LETTERS = [1 + len("apictureofawhite") + i for i in range(4)]  # BOS, then a token a letter
+_T5 = 5  # T5 has a token for every word
+LAYOUTS = {
+    "sd": Layout(77, _LETTERS),
+    "sdxl": Layout(77, _LETTERS, pooled=True),
+    "sd3": Layout(64 + 77 + 256, [64 + i for i in _LETTERS] + [64 + 77 + _T5], slice(64, None),
+                  slice(0, 64), pooled=True),
+    "flux": Layout(32 + 16, [_T5], slice(0, 32), slice(32, None), stacked=False, pooled=True),
+    "chroma": Layout(32 + 16, [_T5], slice(0, 32), slice(32, None), stacked=False),
+    "pixart": Layout(32, [_T5]),
 }  # fmt: skip
 # What makes their smallest images, quickly.
 CALL = {
     "sd": {}, "sdxl": {"height": 64, "width": 64}, "sd3": {"height": 64, "width": 64},
     "flux": {"height": 64, "width": 64, "max_sequence_length": 32},
+    "chroma": {"height": 64, "width": 64, "max_sequence_length": 32, "guidance_scale": 1.0},
     "pixart": {"height": 64, "width": 64, "use_resolution_binning": False,
                "clean_caption": False, "max_sequence_length": 32},
 }  # fmt: skip

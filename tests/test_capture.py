@@ -8,15 +8,12 @@ from diffusers.models.attention_processor import IPAdapterAttnProcessor2_0
 from diffusers.models.embeddings import ImageProjection, MultiIPAdapterImageProjection
 
 from conftest import WIDTH
-from families import FAMILIES, build, draw, explicit_attention, tiny_sd3
+from families import FAMILIES, LAYOUTS, PROMPT, build, draw, explicit_attention, tiny_sd3
 from whitebear.errors import UserError
 from whitebear.hooks import capture_attention
 from whitebear.hooks.kernels import attention_and_lse, log_denominator
 from whitebear.hooks.words import ROLES
-from whitebear.models.families import layer_grid
-
-PROMPT = "a picture of a white bear and a car"
-JOINT = {"sd3": slice(0, 64), "flux": slice(32, None)}  # image queries
+from whitebear.models.families import layer_grid, negative_options
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +26,7 @@ def expected_mass(seen, ds, name, keys):
     table = []
     for path in ds.layer.values:
         calls = [p[-1] for p in seen[path]]
-        table.append([p[:, JOINT.get(name, slice(None))][..., keys].sum(-1).mean() for p in calls])
+        table.append([p[:, LAYOUTS[name].image][..., keys].sum(-1).mean() for p in calls])
     return torch.tensor(table).T.numpy()
 
 
@@ -43,18 +40,12 @@ def test_mass_is_the_softmax_written_out(pipes, name, monkeypatch):
     ds = cap.dataset()
     assert np.array_equal(images, plain)  # to the bit
     assert ds.sizes["step"] == 3
-    text = {"sd3": slice(64, 64 + 77 + 256), "flux": slice(0, 32)}.get(name, slice(None))
-    total = expected_mass(seen, ds, name, text)
+    total = expected_mass(seen, ds, name, LAYOUTS[name].text)
     np.testing.assert_allclose(ds.mass.sel(token="<text>")[0], total, atol=1e-5)
     parts = ds.mass.sel(token=["bear", *(f"<{role}>" for role in ROLES)]).sum("token")
     np.testing.assert_allclose(parts[0], total, atol=1e-5)
-    first = {"sd3": 64, "flux": 0}.get(name, 0)
-    if name in ("sd", "sdxl"):  # letters are tokens here: BOS, then p-i-c-t-u-r-e and so on
-        at = 1 + len("apictureofawhite")
-        keys = [first + at + i for i in range(4)]
-        np.testing.assert_allclose(
-            ds.mass.sel(token="bear")[0], expected_mass(seen, ds, name, keys), atol=1e-5
-        )
+    bear = expected_mass(seen, ds, name, LAYOUTS[name].bear)
+    np.testing.assert_allclose(ds.mass.sel(token="bear")[0], bear, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -68,9 +59,8 @@ def test_maps_average_to_the_mass_and_lie_on_the_image(pipes, name, monkeypatch)
     np.testing.assert_allclose(ds["map"].mean(("y", "x")), ds.mass, atol=2e-3)
     path = ds.layer.values[0]
     side = int(ds.queries[0] ** 0.5)
-    p = seen[path][0][-1][:, JOINT.get(name, slice(None))]
-    keys = {"sd3": slice(64, None), "flux": slice(0, 32)}.get(name, slice(None))
-    blocks = p[..., keys].sum(-1).mean(0).reshape(4, side // 4, 4, side // 4).mean((1, 3))
+    p = seen[path][0][-1][:, LAYOUTS[name].image][..., LAYOUTS[name].text].sum(-1).mean(0)
+    blocks = p.reshape(4, side // 4, 4, side // 4).mean((1, 3))
     np.testing.assert_allclose(ds["map"].sel(token="<text>")[0, 0, 0], blocks, atol=1e-3)
 
 
@@ -82,8 +72,8 @@ def test_heads_and_entropy(pipes, name, monkeypatch):
     with capture_attention(pipe, ["bear"], ("mass", "entropy"), heads="all", roles=["text"]) as cap:
         draw(pipe, name, PROMPT)
     ds = cap.dataset()
-    keys = {"sd3": slice(64, None), "flux": slice(0, 32)}.get(name, slice(None))
-    p = seen[ds.layer.values[-1]][1][-1][:, JOINT.get(name, slice(None))][..., keys].double()
+    layout = LAYOUTS[name]
+    p = seen[ds.layer.values[-1]][1][-1][:, layout.image][..., layout.text].double()
     np.testing.assert_allclose(ds.mass.sel(token="<text>")[0, 1, -1], p.sum(-1).mean(-1), atol=1e-5)
     p = p / p.sum(-1, keepdim=True)
     entropy = -(p * p.clamp(min=1e-300).log()).sum(-1).mean(-1)
@@ -107,15 +97,17 @@ def test_the_conditional_half_is_found_with_and_without_guidance(pipes):
     np.testing.assert_allclose(cap.dataset().mass, same.dataset().mass, atol=1e-6)
 
 
-def test_flux_with_true_guidance_calls_twice_a_step(pipes):
-    pipe, options = pipes["flux"], {"negative_prompt": "a car", "true_cfg_scale": 3.0}
+@pytest.mark.parametrize("name", [name for name in FAMILIES if not LAYOUTS[name].stacked])
+def test_a_branch_a_call_is_told_apart(pipes, name):
+    pipe = pipes[name]
+    options = {"negative_prompt": "a car"} | negative_options(pipe, 3.0)
     with capture_attention(pipe, ["bear"]) as cond:
-        draw(pipe, "flux", "a bear", **options)
+        draw(pipe, name, "a bear", **options)
     with capture_attention(pipe, ["car"], branch="uncond") as uncond:
-        draw(pipe, "flux", "a bear", **options)
+        draw(pipe, name, "a bear", **options)
     assert cond.dataset().sizes["step"] == uncond.dataset().sizes["step"] == 3
     with capture_attention(pipe, ["bear"], steps=[0]) as plain:
-        draw(pipe, "flux", "a bear")
+        draw(pipe, name, "a bear")
     first = cond.dataset().mass.sel(step=0)
     np.testing.assert_allclose(first, plain.dataset().mass.sel(step=0), atol=1e-6)
 

@@ -4,12 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from families import FAMILIES, build, draw
+from families import FAMILIES, LAYOUTS, PROMPT, build, draw
 from whitebear.errors import UserError
 from whitebear.hooks import capture_attention, patch_text, steer_attention, text_states
-from whitebear.models.families import denoiser_of
-
-PROMPT = "a picture of a white bear and a car"
+from whitebear.models.families import denoiser_of, text_keys
 
 
 @pytest.fixture(scope="module")
@@ -17,39 +15,35 @@ def pipes():
     return {name: build(name) for name in FAMILIES}
 
 
-def formula(factor, keys, renormalize, rows):
+def formula(factor, layout, renormalize, rows):
     """Attention with re-weighted probabilities, written out in place of the kernel's."""
+    n, joint = layout.n_keys, layout.image != slice(None)
     kernel = torch.nn.functional.scaled_dot_product_attention
 
     def written_out(query, key, value, attn_mask=None, **rest):
-        sees_text = key.shape[-2] in (77, 64 + 77 + 256, 32 + 16) and query.shape[-2] != 77
+        sees_text = key.shape[-2] == n and (joint or query.shape[-2] != n)
         if not sees_text:  # text encoders, the autoencoder, attention among image positions
             return kernel(query, key, value, attn_mask=attn_mask, **rest)
-        p = (query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5).softmax(-1)
-        p[rows, ..., keys] *= factor
+        logits = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
+        p = (logits if attn_mask is None else logits + attn_mask).softmax(-1)
+        p[rows, ..., layout.bear] *= factor
         return (p / p.sum(-1, keepdim=True) if renormalize else p) @ value
 
     return written_out
 
 
 @pytest.mark.parametrize("renormalize", [False, True])
-@pytest.mark.parametrize("name", ["sd", "sdxl", "sd3", "flux"])
+@pytest.mark.parametrize("name", FAMILIES)
 def test_steering_equals_its_formula(pipes, name, renormalize, monkeypatch):
-    pipe = pipes[name]
-    letters = [1 + len("apictureofawhite") + i for i in range(4)]  # of "bear", in CLIP's segment
-    keys = {
-        "sd3": [64 + i for i in letters] + [64 + 77 + 5],  # T5 has a token for every word
-        "flux": [5],
-    }.get(name, letters)
-    guided = name != "flux"
-    options = {"guidance_scale": 4.0} if guided else {}
+    pipe, layout = pipes[name], LAYOUTS[name]
+    options = {"guidance_scale": 4.0} if layout.stacked else {}
     with steer_attention(pipe, ["bear"], 0.25, renormalize):
         steered = draw(pipe, name, PROMPT, **options)
     with monkeypatch.context() as patch:
-        rows = slice(1, 2) if guided else slice(0, 1)
+        rows = slice(1, 2) if layout.stacked else slice(0, 1)
         patch.setattr(
             torch.nn.functional, "scaled_dot_product_attention",
-            formula(0.25, keys, renormalize, rows),
+            formula(0.25, layout, renormalize, rows),
         )  # fmt: skip
         expected = draw(pipe, name, PROMPT, **options)
     plain = draw(pipe, name, PROMPT, **options)
@@ -168,14 +162,14 @@ def test_chosen_layers_and_the_other_branch_alone_are_steered(pipes):
     assert (cond.dataset().mass.sel(token="car") > 0).all()
 
 
-@pytest.mark.parametrize("name", ["sd", "sd3", "flux", "pixart"])
+@pytest.mark.parametrize("name", FAMILIES)
 def test_swapping_all_states_draws_the_source_prompt(pipes, name):
     pipe, source = pipes[name], "a picture of a white car and a car"
     with patch_text(pipe, PROMPT, source, "all") as patch:
         patched = draw(pipe, name, PROMPT)
     assert patch.expected == 3
     plain, other = draw(pipe, name, PROMPT), draw(pipe, name, source)
-    if name in ("sd", "pixart"):  # elsewhere the pooled embedding stays that of the prompt
+    if not LAYOUTS[name].pooled:  # a pooled embedding stays that of the prompt
         np.testing.assert_allclose(patched, other, atol=1e-5)
     assert np.abs(patched - plain).max() > 1e-5
 
@@ -243,6 +237,19 @@ def test_text_states_have_roles_and_the_layers_of_both_layouts(pipes):
     np.testing.assert_allclose(after, ds["last"], atol=1e-6)
     flux = text_states(pipes["flux"], ["a bear"])["text_encoder_2"]
     assert flux.role[0, :3].values.tolist() == ["other", "other", "eos"]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_text_states_are_those_that_the_denoiser_reads(pipes, name):
+    pipe, prompts = pipes[name], ["a bear", "no bear at all"]
+    found = text_states(pipe, prompts)
+    keys = text_keys(pipe, prompts, 256)
+    if name == "sdxl":  # it reads both encoders' last layer but one
+        both = [ds.states[:, -2] for ds in found.values()]
+        np.testing.assert_allclose(keys, np.concatenate(both, -1), atol=1e-5)
+        return
+    last = list(found.values())[-1]["last"]  # of SD3 and FLUX that of T5
+    np.testing.assert_allclose(keys[:, -last.sizes["position"] :], last, atol=1e-5)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])

@@ -48,6 +48,7 @@ FAMILIES = {  # by the class of the denoiser
         text_first=True, segments=(("tokenizer_2",),), packed=True,
         negative_scale="true_cfg_scale",  # guidance_scale is a number that the model reads
     ),
+    "ChromaTransformer2DModel": Family(text_first=True, packed=True),
 }  # fmt: skip
 CROSS_ATTENTION = Family()
 
