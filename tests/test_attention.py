@@ -6,6 +6,7 @@ import pytest
 
 from conftest import artist_of
 from families import build
+from whitebear.book.chapters import watching_the_words
 from whitebear.book.figures import attention as attention_figures
 from whitebear.errors import UserError
 from whitebear.measures import attention
@@ -63,10 +64,12 @@ def test_changes_hold_each_instruction_against_its_twin(watched, table):
     assert wordings.difference.iloc[0].value == pytest.approx(
         (mass["forget-paper"] - mass["repeat-paper"]).mean(), abs=1e-7
     )
-    sentence = attention.answer(found, wordings.assign(sustained=[False, True, False, False]))
+    sentence = watching_the_words.answer(
+        found, wordings.assign(sustained=[False, True, False, False])
+    )
     assert sentence.startswith("It drops in a sustained way under 1 of 4 wordings (`forget-look`).")
     assert "“forget it, then draw it” changes" in sentence
-    none = attention.answer(found, wordings.assign(sustained=False))
+    none = watching_the_words.answer(found, wordings.assign(sustained=False))
     assert none.startswith("It drops in a sustained way under none of 4 wordings.")
 
 

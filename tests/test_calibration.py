@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from whitebear.book.chapters import told_to_forget
 from whitebear.book.figures import calibration as calibration_figures
 from whitebear.errors import UserError
 from whitebear.scoring import calibration
@@ -105,7 +106,7 @@ def test_floors_are_shared_where_pictures_are_few():
 )
 def test_what_cannot_be_calibrated_stays_as_it_is_and_says_so(rows, line):
     table = rows(simulated())
-    assert line in why_not(table) and line in calibration.sentence(table)
+    assert line in why_not(table) and line in told_to_forget.judge(table)
     same = calibrate(table)
     assert same[table.columns.tolist()].equals(table)
     assert same.threshold[table.logit.notna()].eq(NEUTRAL).all()
@@ -139,6 +140,6 @@ def test_the_figure_shows_groups_thresholds_and_accuracy():
     labels = [text.get_text() for text in left.get_legend().get_texts()]
     assert labels == ["asked for (n = 256)", "not mentioned (n = 256)"]
     assert calibration.accuracy(table).percent() in left.get_title(loc="left")
-    assert calibration.accuracy(table).percent() in calibration.sentence(table)
+    assert calibration.accuracy(table).percent() in told_to_forget.judge(table)
     assert len(left.lines[0].get_xdata()) == 16  # a threshold for each concept and half
     assert len(right.lines[1].get_xdata()) == 6

@@ -8,8 +8,13 @@ import pytest
 import xarray as xr
 
 from conftest import artist_of, tiny_pipeline
-from whitebear.book.chapters import inner_answers
+from whitebear.book.chapters import (
+    attention_and_pictures,
+    watching_the_words,
+    where_the_word_travels,
+)
 from whitebear.book.figures import attention as attention_figures, inside as mechanism_figures
+from whitebear.book.report import rules
 from whitebear.draw.artist import Artist
 from whitebear.hooks import patch_text
 from whitebear.measures import heads as attention_detail, swaps as patching
@@ -85,7 +90,7 @@ def test_rank_correlation_finds_a_planted_relation(slope, word):
     assert rho.value == pytest.approx(-slope, abs=0.01)
     assert rho.low <= rho.value <= rho.high
     shares = pd.DataFrame({"relative": {("all tokens", "negate"): Estimate(0, 0, 0, 1, 1)}})
-    assert word in inner_answers.attention_answer(shares, rho)
+    assert word in attention_and_pictures.answer(shares, rho)
     assert attention_figures.attention_and_presence(planted(slope)).axes
 
 
@@ -94,7 +99,7 @@ def test_shares_that_agree_are_said_once():
     by = {"negate": (-0.21, -0.211), "role": (-0.01, 0.02)}
     rows = {(f"by {i}", condition): Estimate(v, v, v, 1, 1)
             for condition, values in by.items() for i, v in enumerate(values)}  # fmt: skip
-    text = inner_answers.attention_answer(pd.DataFrame({"relative": rows}), rho)
+    text = attention_and_pictures.answer(pd.DataFrame({"relative": rows}), rho)
     assert "by −21 %, under" in text and "by −1 to +2 %" in text
 
 
@@ -128,8 +133,8 @@ def test_patching_draws_what_patch_text_draws(tiny_pipeline_dir):
     shares = patching.shares(found)
     assert len(shares) == 17
     assert mechanism_figures.swaps(shares).axes
-    assert len(inner_answers.patching_claims(shares)) == 17
-    assert "“and a”" in inner_answers.patching_answer(shares)
+    assert len(where_the_word_travels.claims(shares)) == 17
+    assert "“and a”" in where_the_word_travels.answer(shares)
 
 
 def test_swapping_everything_at_every_step_is_drawing_the_source(tiny_pipeline_dir):
@@ -179,7 +184,7 @@ def test_the_share_of_the_way():
 )  # fmt: skip
 def test_words_for_changes(ends, word):
     low, value, high = ends
-    assert inner_answers.moves(Estimate(value, low, high, 9, 3)) == word
+    assert rules.MOVES(Estimate(value, low, high, 9, 3)) == word
 
 
 @pytest.mark.parametrize(
@@ -187,11 +192,11 @@ def test_words_for_changes(ends, word):
                        ((0.3, 0.8), "in part")],
 )  # fmt: skip
 def test_words_for_swaps(ends, word):
-    assert inner_answers.carries(Estimate(sum(ends) / 2, *ends, 9, 3)) == word
+    assert rules.CARRIES(Estimate(sum(ends) / 2, *ends, 9, 3)) == word
 
 
 def test_without_an_interval_nothing_is_said():
-    assert inner_answers.carries(Estimate(math.nan, math.nan, math.nan, 0, 0)) == "undecided"
+    assert rules.CARRIES(Estimate(math.nan, math.nan, math.nan, 0, 0)) == "undecided"
 
 
 @pytest.mark.parametrize(
@@ -206,5 +211,5 @@ def test_positive_controls_are_judged_in_both_directions(change, word):
             rows.append((concept, seed, "as it is", plain))
             rows.append((concept, seed, "weight 1/2", plain + change + 0.001 * rng.normal()))
     controls = pd.DataFrame(rows, columns=["concept", "seed", "what", "auc"])
-    (claim,) = inner_answers.watching_claims(pd.DataFrame(), controls)
+    (claim,) = watching_the_words.claims(pd.DataFrame(), controls)
     assert claim.verdict == word

@@ -6,7 +6,7 @@ import pytest
 import xarray as xr
 
 from conftest import tiny_pipeline
-from whitebear.book.chapters import inner_answers
+from whitebear.book.chapters import text_encoder
 from whitebear.book.figures import text_states as encoder_figures
 from whitebear.hooks import text_states
 from whitebear.measures import text_states as encoder
@@ -147,7 +147,7 @@ def test_figures_and_words_for_any_numbers(pipe, table, states):
     assert len(encoder_figures.ladder(changes, encoder.baselines(similar)).axes) == 3
     assert encoder_figures.choices(encoder.changes(similar, "cosine"), "negate").axes
     assert encoder_figures.probes(found).axes
-    answer = inner_answers.encoder_answer(changes, found, "forget_then_request")
+    answer = text_encoder.answer(changes, found, "forget_then_request")
     assert "chance is 50 %" in answer
-    claims = inner_answers.encoder_claims(changes, found)
+    claims = text_encoder.claims(changes, found)
     assert len(claims) == 2 + 3

@@ -8,6 +8,8 @@ import pytest
 import scipy.stats
 
 from whitebear import stats
+from whitebear.book.chapters.what_watching_costs import overheads
+from whitebear.book.report import phrases, rules
 
 
 def make_scores(rng, concepts=6, seeds=5, chance=None):
@@ -148,10 +150,11 @@ def test_equivalence_needs_evidence(scores):
     """Not one picture changed: proof within 10 points from 100 pairs, none from 6."""
     many, few = identical_twins(10, 10), identical_twins(2, 3)
     assert stats.paired_difference(many).value == stats.paired_difference(few).value == 0
-    assert stats.equivalent(many, 0.10)
-    assert not stats.equivalent(few, 0.10)
+    same = lambda rows: rules.SAME(near=stats.paired_difference(rows, level=0.90))  # noqa: E731
+    assert same(many) == "yes" and phrases.changed(many) == "no change"
+    assert same(few) == "no" and phrases.changed(few) == "undecided"
     rows = stats.add_twin(scores)
-    assert not stats.equivalent(rows[rows.condition == "negate"], 0.05)
+    assert same(rows[rows.condition == "negate"]) == "no"
 
 
 def test_certainty_is_never_claimed():
@@ -222,7 +225,7 @@ def test_overheads_are_ratios_within_a_round():
         for i, speed in enumerate((1.0, 2.0, 1.0))
         for name, cost, p in (("bare", 3.0, 100), ("tool", 6.0, 150))
     ]
-    table = stats.overheads(pd.DataFrame(rows), "bare").loc["s"]
+    table = overheads(pd.DataFrame(rows), "bare").loc["s"]
     assert table.loc["bare"].tolist() == [1, 1, 1, 3, 1, 1]
     assert table.loc["tool"].tolist() == [2, 2, 2, 3, 1, 1.5]
 

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from whitebear import stats
+from whitebear.book.report import rules
 from whitebear.errors import UserError
 from whitebear.files import WORLD
 from whitebear.pocket.experiments import results as why
@@ -83,8 +84,9 @@ def test_concepts_are_resampled_together_in_all_terms():
 def test_equivalence_needs_an_interval_inside_the_margin():
     one, other = [result(0.2, 0.2, trained=0.5)], [result(0.0, 0.2, trained=0.5)]
     far, pick = [result(0.0, 0.0, trained=0.3)], instructions(heldout=False)
-    assert why.within((1, one, pick), (-1, other, pick))
-    assert not why.within((1, one, pick), (-1, far, pick))
+    same = lambda *terms: rules.SAME(near=contrast(*terms, level=0.90))  # noqa: E731
+    assert same((1, one, pick), (-1, other, pick)) == "yes"
+    assert same((1, one, pick), (-1, far, pick)) == "no"
 
 
 def test_runs_are_the_upper_level_of_the_bootstrap():

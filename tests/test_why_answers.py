@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from test_why import DENIED, result
-from whitebear.book.chapters import why_it_fails as why_answers, why_tables
+from whitebear.book.chapters import why_it_fails as why_answers
 from whitebear.book.figures import taught as why_figures
 from whitebear.pocket.experiments import results as why
 from whitebear.pocket.experiments.results import Result
@@ -90,37 +90,37 @@ def test_tables_have_a_row_a_model_and_the_declaration_has_no_headings():
     for made in results.values():
         made.record["quality"] |= {"pair, both present": 0.7, "omit, object not asked for": 0.01}
         made.record["seconds"] = {"clip": 60, "denoiser": 120}
-    table = why_tables.cells(results, asked=0.98)
+    table = why_answers.cells(results, asked=0.98)
     assert len(table) == len(results) and set(table.minutes) == {3}
     assert table["asked for, drawn"].iloc[0] == "95 %" and set(table["quality kept"]) == {"yes"}
-    assert set(why_tables.cells(results, asked=1.01)["quality kept"]) == {"no"}
-    rates = why_tables.rates(results, ["affirm", "forget_then_request"])
+    assert set(why_answers.cells(results, asked=1.01)["quality kept"]) == {"no"}
+    rates = why_answers.rates(results, ["affirm", "forget_then_request"])
     assert list(rates.columns)[1] == ("0 %", "20 %") and rates.shape == (2, 5)
     assert rates.loc["forget it, then draw it", ("20 %", "20 %")].startswith("10 %")
-    words = why_tables.wordings(results, "forget_then_request")
+    words = why_answers.wordings(results, "forget_then_request")
     assert words.loc["Forget the {c}. Now draw a picture of a {c}.", ("0 %", "20 %")][:4] == "20 %"
     assert sum(words.index.str.endswith("(held out)")) == 2
     made = {"kv-50": repaired("kv", 50, 0.5)}
-    row = why_tables.repairs(made).loc["kv-50"]
+    row = why_answers.repairs_table(made).loc["kv-50"]
     assert (row.trained, row["steps"]) == ("keys and values", 50)
     assert row["instructions suppressed"].startswith("50 %") and row["both of a pair"] == "70 %"
     judged = why_answers.claims(results, made, 0.94)
-    assert list(why_tables.verdicts(judged).verdict) == [claim.verdict for claim in judged]
-    text = why_tables.declaration()
+    assert list(why_answers.verdicts(judged).verdict) == [claim.verdict for claim in judged]
+    text = why_answers.declaration()
     assert "**Hypotheses, and what would refute them**" in text and "\n#" not in "\n" + text
 
 
 def test_a_cell_that_was_trained_again_is_held_against_its_published_interval():
     published = {"a": result(0.2, 0.0, trained=0.5, heldout=0.1)}
-    same = why_tables.again(published, {"a": result(0.2, 0.0, trained=0.5, heldout=0.1)})
-    other = why_tables.again(published, {"a": result(0.2, 0.0, trained=0.8, heldout=0.1)})
+    same = why_answers.again(published, {"a": result(0.2, 0.0, trained=0.5, heldout=0.1)})
+    other = why_answers.again(published, {"a": result(0.2, 0.0, trained=0.8, heldout=0.1)})
     within = lambda table: table.loc["a"].within.to_dict()  # noqa: E731
     assert within(same)["asked for, drawn"] and within(same)["instructions suppressed"]
     assert not within(other)["instructions suppressed"]
     assert within(other)["held-out instructions suppressed"]
     assert other.loc["a", "instructions suppressed"].again == "80.0 %"
-    assert not len(why_tables.again(published, {}))
-    assert not len(why_tables.again({}, published))
+    assert not len(why_answers.again(published, {}))
+    assert not len(why_answers.again({}, published))
 
 
 def test_a_probe_has_to_beat_the_shipped_encoder_and_three_quarters():

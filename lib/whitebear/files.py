@@ -12,7 +12,7 @@ import importlib.util
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -118,3 +118,15 @@ def write_parquet(table: pd.DataFrame, path: Path) -> Path:
 def digest(*parts) -> str:
     """16 hex digits over anything that JSON can say."""
     return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:16]
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown.
+
+    >>> print(markdown_table(("a", "b"), [("1", "2")]))
+    | a | b |
+    |---|---|
+    | 1 | 2 |
+    """
+    line = lambda cells: f"| {' | '.join(cells)} |"  # noqa: E731
+    return "\n".join([line(head), f"|{'---|' * len(head)}", *map(line, rows)])

@@ -37,6 +37,11 @@ class Estimate:
         ends = "" if np.isnan(self.low) else f" [{round(100 * self.low)}, {round(100 * self.high)}]"
         return f"{round(100 * self.value)} %{ends}".replace("-", "−")
 
+    def relative_to(self, whole: float) -> "Estimate":
+        """The same as a part of something positive that is taken as known."""
+        ends = (end / whole for end in (self.value, self.low, self.high))
+        return Estimate(*ends, self.n, self.concepts)
+
 
 def counted(k: int, n: int) -> Estimate:
     """k of n, all there are: a share that needs no interval."""
@@ -241,15 +246,6 @@ def holm(p: pd.Series) -> pd.Series:
     return steps.cummax().clip(upper=1).reindex(p.index)
 
 
-def equivalent(rows: pd.DataFrame, margin: float) -> bool:
-    """Two one-sided tests at 5 %: is the paired difference shown to lie within +-margin?
-
-    They reject together exactly when the 90 % interval lies inside the margin.
-    """
-    difference = paired_difference(rows, level=0.90)
-    return bool(-margin < difference.low and difference.high < margin)  # False for NaN
-
-
 def by_concept(scores: pd.DataFrame) -> pd.DataFrame:
     """Per condition and concept: k, n, rate and its Wilson interval (low, high)."""
     groups = scores.groupby(["condition", "concept"], sort=False).present
@@ -290,26 +286,3 @@ def by_wording(scores: pd.DataFrame) -> pd.DataFrame:
         }  # fmt: skip
     table = pd.DataFrame.from_dict(rows, orient="index")
     return table.assign(p_holm=holm(table.p)) if len(table) else table
-
-
-def overheads(rows: pd.DataFrame, reference: str, level: float = LEVEL) -> pd.DataFrame:
-    """What contenders of a benchmark cost: each time divided by the reference's in its own round.
-
-    rows: columns shape, round, contender, cpu (seconds), kept and peak (bytes). Returns a row a
-    (shape, contender): median ratio with its bootstrap interval over rounds, n rounds, kept in MiB
-    a step and the median peak memory as a ratio to the reference's.
-    """
-    keys = ["shape", "round"]
-    base = rows[rows.contender == reference].set_index(keys)[["cpu", "peak"]]
-    rows = rows.join(base, on=keys, rsuffix="_of_reference")
-    table = {}
-    for key, some in rows.groupby(["shape", "contender"], sort=False):
-        ratios = (some.cpu / some.cpu_of_reference).to_numpy()
-        drawn = np.random.default_rng(SEED).choice(ratios, (RESAMPLES, len(ratios)))
-        ends = np.quantile(np.median(drawn, axis=1), [(1 - level) / 2, (1 + level) / 2])
-        peak = (some.peak / some.peak_of_reference).median()
-        table[key] = (np.median(ratios), *ends, len(ratios), some.kept.median() / 2**20, peak)
-    columns = ["ratio", "low", "high", "n", "kept_mib", "peak"]
-    frame = pd.DataFrame.from_dict(table, orient="index", columns=columns)
-    frame.index = pd.MultiIndex.from_tuples(frame.index, names=["shape", "contender"])
-    return frame

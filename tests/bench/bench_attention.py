@@ -36,9 +36,9 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 from conftest import WIDTH, text_config, tiny_tokenizer  # noqa: E402
 from families import flux_pipeline, tiny_vae  # noqa: E402
+from whitebear.book.chapters.what_watching_costs import overheads  # noqa: E402
 from whitebear.files import write_parquet  # noqa: E402
 from whitebear.hooks import capture_attention  # noqa: E402
-from whitebear.stats import overheads  # noqa: E402
 
 PEERS = ("attention-map-diffusers==1.0.0", "daam==0.2.0")
 PROMPT = "a picture of a bear and a white car"

@@ -14,7 +14,6 @@ from whitebear.draw.generate import fitting_batch, row_noise, slices
 from whitebear.errors import UserError
 from whitebear.hooks import capture_attention, steer_attention
 from whitebear.models.families import call_options, negative_options, takes
-from whitebear.prompts import name_of
 
 DROP = 0.10  # declared before any result: a relative fall of the mass by less is no drop
 
@@ -150,25 +149,3 @@ def changes(table: pd.DataFrame, data: xr.Dataset, by: str = "condition") -> pd.
             "sustained": sustained_drop(lines[lines[by] == name]),
         }
     return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def answer(conditions: pd.DataFrame, wordings: pd.DataFrame) -> str:
-    """One sentence for the chapter's question, with its numbers: `changes` by both."""
-    parts = [
-        f"“{name_of(condition)}” changes the attention to the concept's word by"
-        f" {100 * row.relative:+.0f} % ({interval(row.difference)}, n = {row.difference.n} pairs)"
-        for condition, row in conditions.iterrows()
-    ]
-    dropped = list(wordings.index[wordings.sustained])
-    which = f" ({', '.join(f'`{name}`' for name in dropped)})" if dropped else ""
-    count = f"{len(dropped) or 'none'} of {len(wordings)} wordings{which}"
-    sentence = (
-        f"It drops in a sustained way under {count}. Over all its wordings, {', and '.join(parts)},"
-        " each against the same words without the instruction."
-    )
-    return sentence.replace(" -", " −").replace("[-", "[−")
-
-
-def interval(difference: stats.Estimate) -> str:
-    """A difference of masses for prose: "AUC +0.0012 [-0.0003, 0.0027]"."""
-    return f"AUC {difference.value:+.4f} [{difference.low:.4f}, {difference.high:.4f}]"

@@ -194,23 +194,3 @@ def reliability(table: pd.DataFrame, bins: int = 6) -> pd.DataFrame:
         found.append((some.p_asked.mean(), share(some.asked.mean()), share(low), share(high),
                       len(some)))  # fmt: skip
     return pd.DataFrame(found, columns=["predicted", "asked", "low", "high", "n"])
-
-
-def sentence(table: pd.DataFrame) -> str:
-    """Who judged the pictures and how well, for the page."""
-    reason = why_not(table)
-    if not table.logit.notna().any():
-        return "The pocket world's own detector judges presence, calibrated on renders (chapter 2)."
-    if reason:
-        return (
-            f"CLIP judges presence zero-shot, and **without calibration**: {reason}. A concept"
-            " counts as present where it fits a picture better than “something”."
-        )
-    found = accuracy(table)
-    return (
-        "CLIP judges presence zero-shot, calibrated on this run's own pictures, each by what the"
-        f" other half of the seeds taught: it tells pictures that were asked for from those that"
-        f" were not with a balanced accuracy of {found.percent()} (n = {found.n} pictures of"
-        f" {found.concepts} concepts; 50 % is chance). Pictures that the model failed to draw as"
-        " asked count against it."
-    )

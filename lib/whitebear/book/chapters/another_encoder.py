@@ -1,11 +1,12 @@
-"""Another text encoder in front of an unchanged denoiser: what it changes, and what the pocket
-model predicts about that (declared before any model of the web was tried)."""
+"""Chapter 10: another text encoder in front of an unchanged denoiser: what it changes, and what the
+pocket model predicts about that (declared before any model of the web was tried)."""
 
 import pandas as pd
 
 from whitebear import stats
-from whitebear.book.chapters.told_to_forget import points
-from whitebear.book.report.claim import Claim
+from whitebear.book.report import rules
+from whitebear.book.report.claim import Claim, made
+from whitebear.book.report.phrases import points
 from whitebear.measures import text_states as encoder
 from whitebear.pocket.experiments import inside as mechanism
 from whitebear.prompts import name_of
@@ -13,7 +14,6 @@ from whitebear.stats import Estimate
 
 CONDITIONS = ("affirm", "omit", "negate", "forget_only", "forget_then_request")
 PREDICTED = ("negate", "forget_then_request")
-MARGIN = 0.10  # an instruction that takes away no more than this in addition works no better
 
 
 def changes(own: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
@@ -50,14 +50,13 @@ def predictions(own: pd.DataFrame, other: pd.DataFrame) -> list[Claim]:
     rows, claims = gains(own, other), []
     for name in PREDICTED:
         gain = stats.paired_difference(rows[rows.condition == name])
-        verdict = "open"
-        if gain.high < -MARGIN:
-            verdict = "refuted"
-        elif gain.low > -MARGIN:
-            verdict = "holds"
-        claim = f"An exchanged encoder alone makes “{name_of(name)}” work no better"
-        about = points(gain), f"{gain.n} pairs", "the pipeline's own encoder, and either's control"
-        claims.append(Claim(claim, gain, *about, verdict, "fig-other-encoder"))
+        claims.append(
+            made(
+                f"An exchanged encoder alone makes “{name_of(name)}” work no better",
+                gain, rules.NO_BETTER(gain), "fig-other-encoder", points(gain),
+                control="the pipeline's own encoder, and either's control",
+            )
+        )  # fmt: skip
     return claims
 
 

@@ -1,35 +1,30 @@
-"""What the whole prompt grid says, in words chosen by the numbers (see `answers`)."""
+"""Chapter 04: what the whole prompt grid says."""
 
 import pandas as pd
 
 from whitebear import stats
-from whitebear.book.chapters.told_to_forget import (
-    by_wording,
-    direction_of,
-    is_usable,
-    outcome,
-    points,
-)
-from whitebear.book.report.claim import Claim
+from whitebear.book.report import rules
+from whitebear.book.report.claim import Claim, made
+from whitebear.book.report.phrases import by_condition, by_wording, points, quoted, usable
 from whitebear.prompts import name_of
-from whitebear.stats import Estimate
 
-ALPHA = 0.05  # for all wordings together, by Holm's adjustment; declared before any result
-HALF = 0.5  # a wording "suppresses" if it removes at least half of what a plain request gives
 UNASKED = "omit"
-UNDECIDED = "undecided"
 
 
 def lowering(table: pd.DataFrame) -> pd.DataFrame:
     """Wordings (rows of `stats.by_wording`) whose instruction lowers the rate beyond doubt."""
-    down = table.difference.map(lambda d: d.value < 0).astype(bool)
-    return table[down & (table.p_holm < ALPHA)]
+    return table[_verdicts(table).isin(["lowers it", "suppresses"])]
 
 
 def suppressing(table: pd.DataFrame) -> pd.DataFrame:
     """Of those, the wordings that remove at least half of the concept."""
-    low = lowering(table)
-    return low[low.suppression.map(lambda s: s.value >= HALF).astype(bool)]
+    return table[_verdicts(table) == "suppresses"]
+
+
+def _verdicts(table: pd.DataFrame) -> pd.Series:
+    words = [rules.WORDING(row.difference, p=row.p_holm, suppression=row.suppression.value)
+             for row in table.itertuples()]  # fmt: skip
+    return pd.Series(words, index=table.index, dtype=object)
 
 
 def naming(scores: pd.DataFrame) -> pd.DataFrame:
@@ -44,7 +39,7 @@ def naming(scores: pd.DataFrame) -> pd.DataFrame:
 
 def answer(scores: pd.DataFrame, table: pd.DataFrame) -> str:
     """One sentence for the question whether any wording suppresses."""
-    if not is_usable(scores):
+    if not usable(by_condition(scores)):
         return "Nothing can be said about obedience here: asking for a concept makes no difference."
     half, low = suppressing(table), lowering(table)
     strongest = table.loc[table.difference.map(lambda d: d.value).idxmin()]
@@ -55,63 +50,62 @@ def answer(scores: pd.DataFrame, table: pd.DataFrame) -> str:
         f" remove{'s' if len(half) == 1 else ''} at least half of it; the strongest is"
         f" `{strongest.name}` ({points(strongest.difference)}, n = {strongest.n})."
     )
+    return text + _naming_answer(scores)
+
+
+def _naming_answer(scores: pd.DataFrame) -> str:
     named = naming(scores)
-    if "negate" in named.index:
-        found = named.difference["negate"]
-        verdict = _likelier(found)
-        if verdict == UNDECIDED:
-            text += " Whether asking to leave a concept out makes it likelier is undecided"
-        else:
-            text += f" Asking to leave a concept out makes it {verdict} than not naming it"
-        rate = stats.rate(scores[scores.condition == "negate"])
-        text += f": {points(found)}; it is then drawn in {rate.percent()} of pictures"
-        text += f"{by_wording(scores, 'negate')}."
-    return text
-
-
-def _likelier(found: Estimate) -> str:
-    return {"raises": "likelier", "lowers": "less likely", "": UNDECIDED}[direction_of(found)]
+    if "negate" not in named.index:
+        return ""
+    found = named.difference["negate"]
+    verdict = rules.NAMING(found)
+    text = (
+        " Whether asking to leave a concept out makes it likelier is undecided"
+        if verdict == rules.UNDECIDED
+        else f" Asking to leave a concept out makes it {verdict} than not naming it"
+    )
+    rate = stats.rate(scores[scores.condition == "negate"])
+    text += f": {points(found)}; it is then drawn in {rate.percent()} of pictures"
+    return f"{text}{by_wording(scores, 'negate')}."
 
 
 def claims(scores: pd.DataFrame, table: pd.DataFrame) -> list[Claim]:
     """A claim for each kind of instruction, and one for naming against not naming."""
-    summary, found = stats.summary(scores).set_index("condition"), []
-    for condition in dict.fromkeys(table.condition):
-        row = summary.loc[condition]
-        found.append(
-            Claim(
-                f"“{name_of(condition).capitalize()}” suppresses the concept",
-                row.suppression,
-                f"suppression {row.suppression.percent()}; change {points(row.difference)}",
-                f"{row.n} pictures, {row.concepts} concepts",
-                "a plain request; the change: the same words without the instruction",
-                outcome(row.suppression.value),
-                "fig-ladder",
-            )
+    summary = by_condition(scores)
+    kinds = [
+        made(
+            f"{quoted(condition)} suppresses the concept",
+            row.suppression,
+            rules.SUPPRESSION(row.suppression),
+            "fig-ladder",
+            f"suppression {row.suppression.percent()}; change {points(row.difference)}",
+            of=f"pictures, {row.concepts} concepts",
+            control="a plain request; the change: the same words without the instruction",
         )
-    for condition, row in naming(scores).iterrows():
-        found.append(
-            Claim(
-                f"“{name_of(condition).capitalize()}” makes it likelier than not naming it",
-                row.difference,
-                points(row.difference),
-                f"{row.n} pairs",
-                "the same place, nothing named",
-                _likelier(row.difference),
-                "fig-naming",
-            )
+        for condition, row in summary.loc[list(dict.fromkeys(table.condition))].iterrows()
+    ]
+    named = [
+        made(
+            f"{quoted(condition)} makes it likelier than not naming it",
+            row.difference,
+            rules.NAMING(row.difference),
+            "fig-naming",
+            points(row.difference),
+            control="the same place, nothing named",
         )
-    return found
+        for condition, row in naming(scores).iterrows()
+    ]
+    return kinds + named
 
 
 def conclusions(scores: pd.DataFrame, table: pd.DataFrame) -> pd.Series:
     """One robust word a question: what a rerun on another machine must find again."""
-    summary = stats.summary(scores).set_index("condition")
+    summary = by_condition(scores)
     floor = summary.rate[UNASKED].value
     above = [name_of(c) for c in dict.fromkeys(table.condition)
-             if summary.rate[c].value > floor + 0.1]  # fmt: skip
+             if rules.ABOVE(value=summary.rate[c].value - floor) == "yes"]  # fmt: skip
     return pd.Series({
-        "asking makes a difference": "yes" if is_usable(scores) else "no",
+        "asking makes a difference": "yes" if usable(summary) else "no",
         "instructions that leave more than silence does": ", ".join(above) or "none",
-        "negate: likelier than not naming": _likelier(naming(scores).difference["negate"]),
+        "negate: likelier than not naming": rules.NAMING(naming(scores).difference["negate"]),
     })  # fmt: skip

@@ -1,12 +1,20 @@
-"""The declared hypotheses about the taught cells, each judged by the rule that was declared for it
-(data/why/declared.md, numbered as there; 5, the mechanism, is measured on live weights)."""
+"""Chapter 09: the declared hypotheses about the taught cells, each judged by the rule that was
+declared for it (data/why/declared.md, numbered as there; 5, the mechanism, is measured on live
+weights), and the chapter's tables."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from whitebear.book.chapters.inner_answers import READABLE
-from whitebear.book.chapters.told_to_forget import points
-from whitebear.book.report.claim import Claim
+from whitebear import stats
+from whitebear.book.figures.taught import PARTS, percent
+from whitebear.book.report import rules
+from whitebear.book.report.claim import Claim, made
+from whitebear.book.report.phrases import points
+from whitebear.files import DATA
 from whitebear.pocket.experiments import results as why
 from whitebear.pocket.experiments.results import (
     HELD_OUT,
@@ -16,9 +24,10 @@ from whitebear.pocket.experiments.results import (
     Result,
     instructions,
 )
+from whitebear.prompts import load_wordings, name_of
 from whitebear.stats import Estimate
 
-HOLDS, REFUTED, OPEN = "holds", "refuted", "open"
+DECLARED = DATA / "why" / "declared.md"
 TAUGHT = 0.2  # the rate of the cells that were taught
 NATURAL = 0.0058
 NEVER_DENIED = instructions(heldout=False, taught=False)
@@ -35,11 +44,7 @@ def dose(results: dict[str, Result]) -> Claim:
     none, natural, much = (
         why.suppression(why.runs_of(results, r, r), TRAINED) for r in (0.0, NATURAL, TAUGHT)
     )
-    verdict = OPEN
-    if natural.value > why.IGNORES or much.value < why.OBEYS:
-        verdict = REFUTED
-    elif max(none.value, natural.value) < why.IGNORES and much.value >= why.OBEYS:
-        verdict = HOLDS
+    verdict = rules.DOSE(none=none.value, natural=natural.value, much=much.value)
     text = f"{none.percent()} at 0, {natural.percent()} at 0.58 %, {much.percent()} at 20 %"
     return _claim("Obedience to instructions grows with the share of negated captions", much, text,
                   "the same training without negated captions", verdict, "fig-dose")  # fmt: skip
@@ -50,7 +55,7 @@ def habit(results: dict[str, Result]) -> Claim:
     runs = why.runs_of(results, TAUGHT, TAUGHT)
     terms = (1, runs, HELD_OUT), (-1, runs, TRAINED)
     found = why.contrast(*terms)
-    verdict = HOLDS if found.high < 0 else REFUTED if why.within(*terms) else OPEN
+    verdict = rules.HABIT(found, why.contrast(*terms, level=0.90))
     return _claim("Wordings that training never held suppress less", found, points(found),
                   "the wordings of training, same model", verdict, "fig-generalises")  # fmt: skip
 
@@ -61,10 +66,7 @@ def where(results: dict[str, Result]) -> Claim:
         why.suppression(why.runs_of(results, *cell), TRAINED)
         for cell in ((TAUGHT, 0.0), (0.0, TAUGHT))
     )
-    verdict = OPEN
-    if not np.isnan(encoder.value + denoiser.value):
-        as_said = denoiser.value >= why.OBEYS and encoder.value < why.IGNORES
-        verdict = HOLDS if as_said else REFUTED
+    verdict = rules.WHERE(encoder=encoder.value, denoiser=denoiser.value)
     interaction = why.factorial(results, TRAINED)["interaction"]
     text = (f"{denoiser.percent()} with the denoiser taught alone, {encoder.percent()} with the"
             f" encoder alone; interaction {points(interaction)}")  # fmt: skip
@@ -76,11 +78,8 @@ def rule(results: dict[str, Result]) -> Claim:
     """4: objects that were never denied are suppressed as much as those that were."""
     runs = why.runs_of(results, TAUGHT, TAUGHT)
     terms = (1, runs, NEVER_DENIED), (-1, runs, TRAINED)
-    found, verdict = why.contrast(*terms), OPEN
-    if why.within(*terms):
-        verdict = HOLDS
-    elif found.high < -why.MARGIN or found.low > why.MARGIN:
-        verdict = REFUTED
+    found = why.contrast(*terms)
+    verdict = rules.CARRIES_OVER(found, why.contrast(*terms, level=0.90))
     name = "Objects that these captions never denied are suppressed as well"
     about = points(found), "objects that they did deny", verdict, "fig-generalises"
     return _claim(name, found, *about)
@@ -95,7 +94,7 @@ def repair(
     good = [
         name
         for name, e in found.items()
-        if e.value >= why.OBEYS and why.keeps_quality(repairs[name], asked)
+        if rules.OBEYS(e) == "obeys" and why.keeps_quality(repairs[name], asked)
     ]
     if good:
         size = lambda name: [repairs[name].record["cell"][k] for k in ("steps", "examples")]  # noqa: E731
@@ -103,13 +102,14 @@ def repair(
         text = f"{least}: {found[least].percent()}, asked objects in " + (
             f"{100 * why.quality(repairs[least]):.0f} % of pictures"
         )
-        best, verdict = found[least], HOLDS
+        best = found[least]
     elif found:
         least = max(found, key=lambda name: found[name].value)
-        best, verdict = found[least], REFUTED
+        best = found[least]
         text = f"at best {least}: {best.percent()}"
     else:
-        best, verdict, text = Estimate(np.nan, np.nan, np.nan, 0, 0), OPEN, "not run"
+        best, text = Estimate(np.nan, np.nan, np.nan, 0, 0), "not run"
+    verdict = rules.REPAIR(good=len(good), tried=len(found))
     name = f"A short training of one part restores obedience to {what}"
     return _claim(name, best, text, "the shipped model", verdict, "fig-repair")
 
@@ -124,8 +124,7 @@ def plain(results: dict[str, Result]) -> list[Claim]:
         ((0.0, TAUGHT), "Negation in the captions of the denoiser alone is enough"),
     ):
         found = why.effect(why.runs_of(results, *cell), PLAIN)
-        verdict = OPEN if np.isnan(found.value) else "yes" if found.value <= -why.OBEYS else "no"
-        about = points(found), "the same words with “with”", verdict, "fig-where-effects"
+        about = points(found), "the same words with “with”", rules.PLAIN(found), "fig-where-effects"
         claims.append(_claim(f"{who} for a plain “without” to be obeyed", found, *about))
     return claims
 
@@ -141,17 +140,16 @@ def answer(results: dict[str, Result]) -> str:
         return "Not all models of this chapter are trained; run `python -m whitebear teach`."
     none, encoder, denoiser, both = effect.values()
     enough = [name for name, e in (("the text encoder", encoder), ("the denoiser", denoiser))
-              if e.value <= -why.OBEYS]  # fmt: skip
+              if rules.PLAIN(e) == "yes"]  # fmt: skip
     parts = {0: "either part alone is not enough", 1: f"{''.join(enough)} alone is enough",
              2: "either part alone is enough"}[len(enough)]  # fmt: skip
-    obeys = "obeys" if told.value >= why.OBEYS else "does not obey"
     return (
         "Where 20 % of the further training captions negated, “without” changes how often the"
         f" object is drawn by {points(both)}, where none of them did by {points(none)}, each"
         f" against the same words with “with”; to teach {parts} (text encoder {points(encoder)},"
         f" denoiser {points(denoiser)})."
-        f" But the model that learned both {obeys} an instruction to forget what it is then asked"
-        f" to draw: {told.percent()} of it is suppressed, in the very words of training."
+        f" But the model that learned both {rules.OBEYS(told)} an instruction to forget what it is"
+        f" then asked to draw: {told.percent()} of it is suppressed, in the very words of training."
     )
 
 
@@ -161,9 +159,9 @@ def reads(shipped: Estimate, taught: Estimate) -> Claim:
     shipped, taught: accuracy on new concepts and new wordings, at the better of the concept's and
     the end token's state.
     """
-    holds = taught.low > READABLE and taught.low > shipped.value
+    verdict = rules.TAUGHT_READ(taught, shipped=shipped.value)
     text = f"{taught.percent()}, shipped encoder {shipped.percent()}"
-    about = text, "the shipped encoder", HOLDS if holds else REFUTED, "fig-taught-probe", "prompts"
+    about = text, "the shipped encoder", verdict, "fig-taught-probe", "prompts"
     return _claim("A probe reads “to be absent” off the states of a taught encoder", taught, *about)
 
 
@@ -174,8 +172,13 @@ def looks_away(fall: Estimate) -> Claim:
     that obey instructions; judged, where none does, by the wordings that the taught model obeys.
     The interval has to lie on one side of a half.
     """
-    verdict = HOLDS if fall.low > -0.5 else REFUTED if fall.high < -0.5 else OPEN
-    about = fall.percent(), "the same words without it", verdict, "fig-taught-attention", "means"
+    about = (
+        fall.percent(),
+        "the same words without it",
+        rules.NO_FALL(fall),
+        "fig-taught-attention",
+        "means",
+    )
     return _claim("What is obeyed needs no fall of attention by half", fall, *about)
 
 
@@ -195,14 +198,125 @@ def exchanged(table: pd.DataFrame) -> list[Claim]:
             continue
         own, there = (table.rate[w, "its own"].value for w in (words, other))
         way = (found.value - own) / (there - own) if there != own else np.nan
-        verdict = "yes" if way >= why.OBEYS else "no"
         text = f"drawn in {found.percent()}, with its own attention in {100 * own:.0f} %"
         claims.append(_claim(name, found, text, "the same words with their own attention",
-                             verdict, "fig-taught-attention"))  # fmt: skip
+                             rules.EXCHANGE(way=way), "fig-taught-attention"))  # fmt: skip
     return claims
 
 
 def _claim(name: str, found: Estimate, text: str, control: str, verdict: str, figure: str,
            counted: str = "pictures") -> Claim:  # fmt: skip
-    n = f"{found.n} {counted}, {found.concepts} concepts"
-    return Claim(name, found, text, n, control, verdict, figure)
+    of = f"{counted}, {found.concepts} concepts"
+    return made(name, found, verdict, figure, text, of=of, control=control)
+
+
+# --- tables --------------------------------------------------------------------------------------
+
+
+def declaration(path: Path = DECLARED) -> str:
+    """The declared text as Markdown for an output cell, in which headings are bold lines."""
+    text = path.read_text(encoding="utf-8")
+    return re.sub(r"^#+ (.*)$", r"**\1**", text, flags=re.MULTILINE)
+
+
+def cells(results: dict[str, Result], asked: float) -> pd.DataFrame:
+    """One row a model: what it was trained on, what that cost in plain requests, and the time; its
+    training seed is the -s of its name.
+
+    asked: how often the shipped model draws an asked object; quality is kept by the declared rule.
+    """
+    rows = {}
+    for name, result in results.items():
+        cell, quality = result.record["cell"], result.record["quality"]
+        rows[name] = {
+            "encoder": percent(cell["encoder_r"]), "denoiser": percent(cell["denoiser_r"]),
+            **_cost(result),
+            "not asked for, drawn": f"{100 * quality['omit, object not asked for']:.1f} %",
+            "quality kept": "yes" if why.keeps_quality(result, asked) else "no",
+            "minutes": round(sum(result.record["seconds"].values()) / 60),
+        }  # fmt: skip
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("cell")
+
+
+def _cost(result: Result) -> dict[str, str]:
+    """How often a model draws what it is plainly asked for: one object, or both of a pair."""
+    pair = result.record["quality"]["pair, both present"]
+    return {"asked for, drawn": f"{100 * why.quality(result):.0f} %",
+            "both of a pair": f"{100 * pair:.0f} %"}  # fmt: skip
+
+
+def again(results: dict[str, Result], repeated: dict[str, Result]) -> pd.DataFrame:
+    """One row a measure of each cell that was trained a second time: as published with its
+    interval, as found again, and whether that lies within the interval."""
+    measures = {"asked for, drawn": lambda runs: stats.rate(instructions("affirm")(runs[0].scores))}
+    picks = {"a plain “without”": PLAIN, "instructions": TRAINED, "held-out instructions": HELD_OUT}
+    for name, pick in picks.items():
+        measures[f"{name} suppressed"] = lambda runs, pick=pick: why.suppression(runs, pick)
+    rows = []
+    for cell in (name for name in results if name in repeated):
+        for name, measure in measures.items():
+            found, new = measure([results[cell]]), measure([repeated[cell]])
+            within = found.low <= new.value <= found.high
+            rows.append((cell, name, found.percent(), f"{100 * new.value:.1f} %", within))
+    columns = ["cell", "measure", "published", "again", "within"]
+    return pd.DataFrame(rows, columns=columns).set_index(columns[:2])
+
+
+def rates(results: dict[str, Result], conditions: Sequence[str]) -> pd.DataFrame:
+    """How often a denied object is drawn, in trained wordings with one object: a row a condition, a
+    column a pair of rates, over its training seeds."""
+    picks = {name_of(c): instructions(c, heldout=False, taught=True) for c in conditions}
+    return _by_cell(results, picks)
+
+
+def wordings(results: dict[str, Result], condition: str, taught: bool = True) -> pd.DataFrame:
+    """The same, a row a wording of one condition, of training or held out; taught: objects that
+    captions denied, or the others."""
+    known = load_wordings()
+    known = known[(known.condition == condition) & (known.kind == "object") & ~known.pair]
+    picks = {
+        f"{row.text}{' (held out)' if row.heldout else ''}":
+            instructions(condition, taught=taught, wording=row.id)
+        for row in known.itertuples()
+    }  # fmt: skip
+    return _by_cell(results, picks)
+
+
+def _by_cell(results: dict[str, Result], picks: dict[str, Pick]) -> pd.DataFrame:
+    found = {}
+    for cell in sorted({result.rates for result in results.values()}):
+        if runs := why.runs_of(results, *cell):
+            every = pd.concat([run.scores for run in runs])
+            column = tuple(percent(rate) for rate in cell)
+            found[column] = {n: stats.rate(pick(every)).percent() for n, pick in picks.items()}
+    return pd.DataFrame(found).rename_axis(columns=["encoder", "denoiser"])
+
+
+def factorial(results: dict[str, Result], r: float = 0.2) -> pd.DataFrame:
+    """Effects on suppression of teaching the encoder, the denoiser, and both beyond their sum."""
+    groups = {"a plain “without”": PLAIN, "instructions to forget": TRAINED}
+    found = {name: why.factorial(results, pick, r) for name, pick in groups.items()}
+    return pd.DataFrame(found).T.map(points)
+
+
+def repairs_table(results: dict[str, Result]) -> pd.DataFrame:
+    """One row a repair: what it took, what it gives, and what it costs."""
+    rows = {}
+    for name, result in results.items():
+        cell = result.record["cell"]
+        rows[name] = {
+            "trained": PARTS[cell["part"]].removesuffix(" of cross-attention"),
+            "steps": cell["steps"], "scenes": cell["examples"],
+            "instructions suppressed":
+                why.suppression([result], TRAINED).percent(),
+            "“without” suppressed":
+                why.suppression([result], PLAIN).percent(),
+            **_cost(result),
+        }  # fmt: skip
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("repair")
+
+
+def verdicts(claims: Sequence[Claim]) -> pd.DataFrame:
+    """One row a claim: what was declared, what was found, and the verdict."""
+    rows = {c.claim: {"found": c.estimate, "n": c.n, "verdict": c.verdict} for c in claims}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("declared")

@@ -5,12 +5,11 @@ import re
 from dataclasses import dataclass
 
 from whitebear.errors import UserError
+from whitebear.files import markdown_table
 from whitebear.stats import Estimate
 
-HEAD = (
-    "| Claim | Estimate [95 %] | n | Held against | Verdict | Where |",
-    "|---|---|---|---|---|---|",
-)
+HEAD = ("Claim", "Estimate [95 %]", "n", "Held against", "Verdict", "Where")
+UNTOLD = "the same words without the instruction"  # the control of most claims
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,24 @@ class Claim:
     control: str
     verdict: str
     figure: str
+
+
+def made(
+    claim: str,
+    found: Estimate,
+    verdict: str,
+    figure: str,
+    estimate: str | None = None,
+    *,
+    of: str = "pairs",
+    control: str = UNTOLD,
+) -> Claim:
+    """A claim with what most have in common: a number in percent, pairs with the usual control.
+
+    of: what was counted, behind the number of it.
+    """
+    estimate = found.percent() if estimate is None else estimate
+    return Claim(claim, found, estimate, f"{found.n} {of}", control, verdict, figure)
 
 
 TEXTS = ("claim", "estimate", "n", "control", "verdict", "figure")
@@ -61,17 +78,17 @@ def table(chapters: dict[str, list[dict]]) -> str:
     parts = []
     for title, records in chapters.items():
         if records:
-            rows = [_row(record) for record in records]
-            parts.append("\n".join([f"**{_cell(title)}**", "", *HEAD, *rows]))
+            rows = markdown_table(HEAD, map(_row, records))
+            parts.append(f"**{_cell(title)}**\n\n{rows}")
     return "\n\n".join(parts)
 
 
-def _row(record: dict) -> str:
+def _row(record: dict) -> list[str]:
     cells = [_cell(record[k]) for k in ("claim", "estimate", "n", "control", "verdict")]
     figure = record["figure"]
     if not re.fullmatch(r"[a-z][a-z0-9-]*", figure):
         raise UserError(f"figure {figure!r} of a claim is no label; use a-z, 0-9 and -")
-    return "| " + " | ".join([*cells, f"{{numref}}`{figure}`"]) + " |"
+    return [*cells, f"{{numref}}`{figure}`"]
 
 
 def _cell(text: str) -> str:

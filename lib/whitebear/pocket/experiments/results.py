@@ -22,8 +22,7 @@ from whitebear.stats import Estimate
 FOLDER = RESULTS / "why"
 INSTRUCTIONS = ("forget_then_request", "reinforced", "role")
 PAPER = "forget-paper"
-MARGIN = 0.10  # a smaller change is none, if two one-sided tests show it
-OBEYS, IGNORES = 0.50, 0.10  # suppression from which a model obeys, below which it does not
+OBEYS = 0.50  # suppression from which a model obeys
 KEPT = 0.05  # asked objects may be missing in this share of pictures more
 USABLE = 0.80  # no hypothesis is judged by a model that shows fewer of the asked objects
 Pick = Callable[[pd.DataFrame], pd.DataFrame]
@@ -187,12 +186,6 @@ def factorial(results: dict[str, Result], pick: Pick, r: float = 0.2) -> dict[st
         name: contrast(*((w, cells[cell], pick) for cell, w in of.items()))
         for name, of in weights.items()
     }
-
-
-def within(*terms: tuple[float, list[Result], Pick], margin: float = MARGIN) -> bool:
-    """Do two one-sided tests at 5 % show the contrast to lie within the margin?"""
-    found = contrast(*terms, level=0.90)
-    return bool(-margin < found.low and found.high < margin)
 
 
 def quality(result: Result) -> float:

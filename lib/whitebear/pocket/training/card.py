@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from whitebear.files import MODELS
+from whitebear.files import MODELS, markdown_table
 
 # What the model must reach before its disobedience means anything (at least, or at most).
 TARGETS = {
@@ -60,12 +60,8 @@ def read_quality(pocket: Path) -> dict:
 
 def markdown(table: pd.DataFrame) -> str:
     """The table in Markdown."""
-    lines = ["| measure | measured | target | met |", "|---|---|---|---|"]
-    lines += [
-        f"| {name} | {row.measured:g} | {row.target} | {row.met} |"
-        for name, row in table.iterrows()
-    ]
-    return "\n".join(lines)
+    rows = [(name, f"{row.measured:g}", row.target, row.met) for name, row in table.iterrows()]
+    return markdown_table(("measure", "measured", "target", "met"), rows)
 
 
 def stage(recipe: dict) -> str:

@@ -1,0 +1,251 @@
+"""Every rule that turns a number into a word: used by the chapters, printed on the page of claims.
+
+A rule is data: words, each with the condition under which it is given. The first condition that
+holds decides. The margins were declared before any result, but for those that chapter 09 lists.
+"""
+
+import operator
+from dataclasses import dataclass
+
+from whitebear.files import markdown_table
+from whitebear.stats import Estimate
+
+MARGIN = 0.10  # a change by less than a tenth, or by less than ten points, is none
+HALF = 0.50  # who obeys leaves out at least half; what decides goes at least half of the way
+READABLE = 0.75  # accuracy of a probe on new concepts and new wordings; chance is one half
+ALPHA = 0.05  # for all wordings together, by Holm's adjustment
+HOLDS, REFUTED, OPEN, UNDECIDED = "holds", "refuted", "open", "undecided"
+COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The verdict on a number.
+
+    judged: what the verdict is about; by: the number, in words; words: (verdict, condition) in the
+    order in which they are tried; otherwise: the verdict where no condition holds, or where the
+    number cannot be told (NaN).
+
+    A condition compares names with numbers or names: "low > 0.75 and low > shipped". The names
+    value, low and high are those of an estimate, low90 and high90 its 90 % interval; others are
+    given by name.
+
+    >>> READ(Estimate(0.9, 0.8, 1.0, 50, 10))
+    'readable'
+    """
+
+    judged: str
+    by: str
+    words: tuple[tuple[str, str], ...]
+    otherwise: str
+
+    def __call__(
+        self, found: Estimate | None = None, near: Estimate | None = None, **numbers: float
+    ) -> str:
+        """The word for `found`; near: the same with its 90 % interval, where the rule asks."""
+        if found is not None:
+            numbers |= {"value": found.value, "low": found.low, "high": found.high}
+        if near is not None:
+            numbers |= {"low90": near.low, "high90": near.high}
+        for word, condition in self.words:
+            if all(_holds(part, numbers) for part in condition.split(" and ")):
+                return word
+        return self.otherwise
+
+    def in_words(self) -> str:
+        """The verdicts with their conditions, as Markdown."""
+        cases = [f"*{word}*: `{condition}`" for word, condition in self.words]
+        return "; ".join([*cases, f"else *{self.otherwise}*"])
+
+
+def _holds(comparison: str, numbers: dict[str, float]) -> bool:
+    left, sign, right = comparison.split()
+    return COMPARE[sign](numbers[left], numbers[right] if right in numbers else float(right))
+
+
+WITHIN = f"low > -{MARGIN} and high < {MARGIN}"
+WITHIN_90 = f"low90 > -{MARGIN} and high90 < {MARGIN}"
+DIRECTION = ("lowers it", "high < 0"), ("raises it", "low > 0")
+
+ASKING = Rule(
+    "The instrument: does asking for a concept make a difference?",
+    "rate where it is asked for minus rate where it is not mentioned",
+    (("yes", f"value >= {HALF}"),),
+    "no",
+)
+SUPPRESSION = Rule(
+    "How much of a concept an instruction removes",
+    "suppression: share of what a plain request shows that is gone",
+    (
+        ("drawn anyway", "value < 0.1"),
+        ("mostly drawn anyway", "value < 0.5"),
+        ("mostly left out", "value < 0.9"),
+        ("left out", "value >= 0.9"),
+    ),
+    UNDECIDED,
+)
+ABOVE = Rule(
+    "Is it drawn more often than where nothing is mentioned?",
+    "rate minus the rate where it is not mentioned",
+    (("yes", f"value > {MARGIN}"),),
+    "no",
+)
+SAME = Rule(
+    "Is a change shown to be none?",
+    "change of the rate against the same words without the instruction",
+    (("yes", WITHIN_90),),
+    "no",
+)
+CHANGE = Rule(
+    "What an instruction changes by itself",
+    "change of the rate against the same words without the instruction",
+    (("no change", WITHIN_90), *DIRECTION),
+    UNDECIDED,
+)
+MOVED = Rule("In which direction something changes", "any paired change", DIRECTION, UNDECIDED)
+NAMING = Rule(
+    "Naming a concept against not naming it",
+    "difference of the rates at the same place or companion, and the same noise",
+    (("less likely", "high < 0"), ("likelier", "low > 0")),
+    UNDECIDED,
+)
+WORDING = Rule(
+    "A single wording among all",
+    "change of the rate against its control; p adjusted for all wordings; suppression",
+    (
+        ("suppresses", f"value < 0 and p < {ALPHA} and suppression >= {HALF}"),
+        ("lowers it", f"value < 0 and p < {ALPHA}"),
+    ),
+    "not shown to lower it",
+)
+MOVES = Rule(
+    "Text states and attention",
+    "change, as part of the way to another concept or of the control's attention",
+    (
+        ("stays", WITHIN),
+        ("falls", f"high < 0 and value <= -{MARGIN}"),
+        ("rises", f"low > 0 and value >= {MARGIN}"),
+    ),
+    UNDECIDED,
+)
+READ = Rule(
+    "A probe on the states of the text encoder",
+    "its accuracy on new concepts in new wordings",
+    (("readable", f"low >= {READABLE}"), ("hardly", f"high < {READABLE}")),
+    UNDECIDED,
+)
+SUSTAINED = Rule(
+    "Does attention to the word drop in a sustained way?",
+    "share of the denoising steps in which it lies more than 10 % below the control's",
+    (("sustained drop", f"steps >= {HALF}"),),
+    "no sustained drop",
+)
+CONTROL = Rule(
+    "A positive control of attention",
+    "change of the attention, as part of a plain request's",
+    (*DIRECTION, ("no change", WITHIN)),
+    UNDECIDED,
+)
+EVERY_LAYER = Rule(
+    "Does attention fall in every layer?",
+    "share of the layers in which it *falls*",
+    (("yes", "value >= 1"),),
+    "no",
+)
+TOGETHER = Rule(
+    "Attention and presence",
+    "Spearman's ρ of their changes over the wordings",
+    (("rise and fall together", "low > 0"), ("go against each other", "high < 0")),
+    "have no order in common that can be shown",
+)
+CARRIES = Rule(
+    "Swapped text states",
+    "share of the way from one prompt's picture to the other's",
+    (
+        ("carries it", f"low >= {HALF}"),
+        ("does not carry it", f"high < {HALF}"),
+        ("in part", f"low < {HALF}"),
+    ),
+    UNDECIDED,
+)
+DOSE = Rule(
+    "Hypothesis 1: obedience grows with the share of negated captions",
+    "suppression where none, 0.58 % or 20 % of the captions negate",
+    (
+        (REFUTED, f"natural > {MARGIN}"),
+        (REFUTED, f"much < {HALF}"),
+        (HOLDS, f"none < {MARGIN} and natural < {MARGIN} and much >= {HALF}"),
+    ),
+    OPEN,
+)
+HABIT = Rule(
+    "Hypothesis 2: held-out wordings suppress less",
+    "their suppression minus that of the wordings of training",
+    ((HOLDS, "high < 0"), (REFUTED, WITHIN_90)),
+    OPEN,
+)
+WHERE = Rule(
+    "Hypothesis 3: the denoiser has to be taught, the encoder need not",
+    "suppression with either taught alone",
+    (
+        (HOLDS, f"denoiser >= {HALF} and encoder < {MARGIN}"),
+        (REFUTED, f"denoiser < {HALF} and encoder <= 1"),
+        (REFUTED, f"encoder >= {MARGIN} and denoiser <= 1"),
+    ),
+    OPEN,
+)
+CARRIES_OVER = Rule(
+    "Hypothesis 4: what was never denied is suppressed as well",
+    "its suppression minus that of what captions denied",
+    ((HOLDS, WITHIN_90), (REFUTED, f"high < -{MARGIN}"), (REFUTED, f"low > {MARGIN}")),
+    OPEN,
+)
+TAUGHT_READ = Rule(
+    "Hypothesis 5: a probe reads the states of a taught encoder",
+    "its accuracy, beside that on the shipped encoder",
+    ((HOLDS, f"low > {READABLE} and low > shipped"),),
+    REFUTED,
+)
+NO_FALL = Rule(
+    "Hypothesis 5: what is obeyed needs no fall of attention by half",
+    "change of attention to the word, as part of the control's",
+    ((HOLDS, f"low > -{HALF}"), (REFUTED, f"high < -{HALF}")),
+    OPEN,
+)
+REPAIR = Rule(
+    "Hypothesis 6: a short training of one part restores obedience",
+    "number of repairs tried, and of those that *obey* and lose at most 5 % of asked objects",
+    ((HOLDS, "good >= 1"), (REFUTED, "tried >= 1")),
+    OPEN,
+)
+OBEYS = Rule(
+    "A taught or repaired model and its instructions",
+    "suppression",
+    (("obeys", f"value >= {HALF}"),),
+    "does not obey",
+)
+PLAIN = Rule(
+    "Is a plain “without” obeyed?",
+    "change of the rate against the same words with “with”",
+    (("yes", f"value <= -{HALF}"), ("no", f"value > -{HALF}")),
+    OPEN,
+)
+EXCHANGE = Rule(
+    "Does an exchange of attention decide?",
+    "share of the way from the rate of one wording to that of the other",
+    (("yes", f"way >= {HALF}"),),
+    "no",
+)
+NO_BETTER = Rule(
+    "An exchanged encoder makes an instruction work no better",
+    "change of what the instruction changes against its control",
+    ((REFUTED, f"high < -{MARGIN}"), (HOLDS, f"low > -{MARGIN}")),
+    OPEN,
+)
+RULES = tuple(rule for rule in list(globals().values()) if isinstance(rule, Rule))
+
+
+def table() -> str:
+    """All rules as a Markdown table, one row each."""
+    rows = [(rule.judged, rule.by, rule.in_words()) for rule in RULES]
+    return markdown_table(("What is judged", "By which number", "Verdict"), rows)
