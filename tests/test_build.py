@@ -176,13 +176,15 @@ def test_an_unbroken_build_is_reused_until_an_input_changes(toy):
 def test_the_key_follows_everything_that_an_execution_depends_on(toy):
     def key(parameters=None):
         notebook = execute.read_notebook(toy / "notebooks/01_toy.ipynb")
-        return execute.reuse_key(notebook, parameters or {"seeds": 2}, execute.inputs_digest(toy))
+        return execute.reuse_key(notebook, parameters or {"seeds": 2}, execute.Inputs(toy))
 
+    nbformat.write(toy_notebook("from whitebear import a\na.A"), toy / "notebooks/01_toy.ipynb")
     seen = {key()}
     assert key() in seen
+    (toy / "lib/whitebear/unused.py").write_text("A = 1\n")
+    assert key() in seen, "no cell uses it"
     for path, text in {
         "lib/whitebear/a.py": "A = 2\n",
-        "lib/whitebear/new.py": "",
         "data/a.csv": "a\n3\n",
         "data/deep/b.svg": "<svg/>",
         "requirements.txt": "torch==2.12.0\n",
@@ -513,7 +515,7 @@ def test_make_full_runs_nothing_again_because_of_its_own_results(toy, monkeypatc
     nbformat.write(toy_notebook(SAVE, CLAIMED), toy / "notebooks/01_toy.ipynb")
     (toy / "data/results").mkdir()
     first = publish.publish(toy).read_text()
-    assert execute.inputs_digest(toy) != execute.inputs_digest(toy, results=False)
+    assert execute.Inputs(toy).files != execute.Inputs(toy, results=False).files
     with monkeypatch.context() as patched:
         patched.setattr(execute, "execute", None)
         assert publish.publish(toy).read_text() == first

@@ -11,7 +11,7 @@ LIBRARY = ROOT / "lib" / "whitebear"
 # Lower layers never import higher ones; rooms of one layer do not import each other.
 LAYERS = (
     {"errors"},
-    {"files", "stats"},
+    {"files", "stats", "code"},
     {"prompts", "models"},
     {"hooks", "scoring"},
     {"interventions"},

@@ -213,11 +213,6 @@ def test_parquet_is_replaced_as_a_whole(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["t.parquet"]
 
 
-def test_the_code_that_decides_a_chunk_exists():
-    folder = run_module.LIBRARY
-    assert all((folder / name).is_file() for name in run_module.CODE)
-
-
 def test_rows_merged_by_another_process_are_found_where_they_went(tmp_path, monkeypatch):
     """While we read two files, another process merges them into one and removes them."""
     for key in "ab":

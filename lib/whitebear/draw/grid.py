@@ -19,19 +19,13 @@ import pyarrow.parquet
 from PIL import Image
 from tqdm import tqdm
 
+from whitebear.code import code_digest
 from whitebear.draw.artist import Artist
 from whitebear.files import alone, check_writable, digest, write_parquet
 from whitebear.models.load import VERSIONS, fingerprint
 from whitebear.prompts import caption_of, check_concepts, check_seeds, load_concepts, prompt_grid
 from whitebear.scoring.calibration import calibrate
 from whitebear.scoring.clip import clip_score
-
-# What decides a chunk, besides data.
-LIBRARY = Path(__file__).parents[1]
-CODE = ("draw/artist.py", "draw/generate.py", "draw/grid.py", "hooks/text.py",
-        "models/families.py", "models/load.py", "models/presets.py", "prompts/concepts.py",
-        "prompts/grid.py", "prompts/wordings.py", "scoring/clip.py", "scoring/detector.py",
-        "scoring/judge.py")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -128,8 +122,7 @@ def run_grid(run: Run, progress: bool = True) -> pd.DataFrame:
 
 def _settings(artist: Artist) -> str:
     """Digest of all that decides an image and its scores, but for its row of the grid."""
-    code = [(LIBRARY / name).read_text(encoding="utf-8") for name in CODE]
-    return digest(artist.state(), code)
+    return digest(artist.state(), code_digest(run_chunk))
 
 
 def _row_keys(spec: ChunkSpec, table: pd.DataFrame) -> list[str]:

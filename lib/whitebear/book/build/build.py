@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from whitebear.book.build.execute import check_parameters, inputs_digest, read_notebook
+from whitebear.book.build.execute import Inputs, check_parameters, read_notebook
 from whitebear.book.build.side_by_side import side_by_side
 from whitebear.book.build.staging import build_site, stage, toc_notebooks
 from whitebear.errors import UserError, exit_on_user_error
@@ -62,7 +62,7 @@ def build(root: Path, profile: str) -> Path:
     out = root / "_build"
     steps = plan(root, profile)
     start = time.monotonic()
-    for _ in side_by_side(steps, inputs_digest(root), out / "executed", root):
+    for _ in side_by_side(steps, Inputs(root), out / "executed", root):
         pass
     site_start = time.monotonic()
     stage(root, out / "executed", out / "stage")

@@ -16,19 +16,23 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 
 import nbformat
 import papermill
+from IPython.core.inputtransformer2 import TransformerManager
 from jupyter_client import KernelManager
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from whitebear.book.build.progress import progress
+from whitebear.code import Code
 from whitebear.errors import UserError, exit_on_user_error
 from whitebear.files import ROOT
 
 CELL_TIMEOUT = 3600  # seconds; papermill's own default is to wait for ever
+ON_COLAB = "if 'google.colab' in sys.modules:"
 JSON_TYPES = {
     "int": (int,),
     "float": (int, float),
@@ -244,54 +248,67 @@ def _shown(path: Path) -> str:
 # --- reuse ---------------------------------------------------------------------------------------
 
 
-def inputs_digest(root: Path = ROOT, results: bool = True) -> str:
-    """One digest of what every notebook depends on: the library, the data and the lock file.
+class Inputs:
+    """What notebooks depend on beside their own cells: code of the library, data, the lock file.
 
     results: whether the published tables of chapters count, the files of data/results; what
     produces them cannot depend on them. Its folders hold results that chapters read.
     """
-    digest = hashlib.sha256()
-    for path in _inputs(root):
-        if not results and path.parent == root / "data" / "results":
-            continue
-        digest.update(f"{path.relative_to(root).as_posix()}\0".encode())
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
+
+    def __init__(self, root: Path = ROOT, results: bool = True):
+        self.root, self.results, self.code = root, results, Code(root / "lib")
+
+    @cached_property
+    def files(self) -> str:
+        """Digest of data/ and of the lock file."""
+        digest = hashlib.sha256()
+        for path in (*sorted((self.root / "data").rglob("*")), self.root / "requirements.txt"):
+            name = path.relative_to(self.root)
+            published = name.parent.as_posix() == "data/results" and not self.results
+            if path.is_file() and not published and not any(p.startswith(".") for p in name.parts):
+                digest.update(f"{name.as_posix()}\0".encode())
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
+        return digest.hexdigest()
+
+    def digest(self, notebook: nbformat.NotebookNode) -> str:
+        """Digest of the files and of the code that the notebook's cells use, to the end."""
+        code = self.code.digest_of_program("\n".join(_python(c) for c in notebook.cells))
+        return hashlib.sha256(f"{self.files}{code}".encode()).hexdigest()
 
 
-def _inputs(root: Path) -> Iterator[Path]:
-    for folder in (root / "lib" / "whitebear", root / "data"):
-        for path in sorted(folder.rglob("*")):
-            hidden = any(
-                part.startswith((".", "__pycache__")) for part in path.parts[len(root.parts) :]
-            )
-            if path.is_file() and not hidden:
-                yield path
-    yield root / "requirements.txt"
+def _python(cell: nbformat.NotebookNode) -> str:
+    """A cell as plain Python; what it does on Colab only, and what Python cannot read, is none."""
+    if cell.cell_type != "code":
+        return ""
+    try:
+        body = ast.parse(TransformerManager().transform_cell(cell.source)).body
+    except SyntaxError:  # its execution says so
+        return ""
+    return "\n".join(line for line in map(ast.unparse, body) if not line.startswith(ON_COLAB))
 
 
-def reuse_key(notebook: nbformat.NotebookNode, parameters: dict, inputs: str) -> str:
-    """Digest of a notebook's cells (not its outputs), its parameters and `inputs_digest()`."""
+def reuse_key(notebook: nbformat.NotebookNode, parameters: dict, inputs: Inputs) -> str:
+    """Digest of a notebook's cells (not its outputs), its parameters and its inputs."""
     cells = [(c.cell_type, c.source, c.metadata) for c in notebook.cells]
-    text = json.dumps([cells, parameters, inputs], sort_keys=True)
+    text = json.dumps([cells, parameters, inputs.digest(notebook)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def reused(source: Path, target: Path, parameters: dict, inputs: str) -> float | None:
+def reused(source: Path, target: Path, parameters: dict, inputs: Inputs) -> float | None:
     """The seconds that `target` took to execute, where it is up to date; else None.
 
-    The key is kept inside the executed notebook, so the two cannot disagree.
+    The key is stored inside the executed notebook, so the two cannot disagree.
     """
-    kept = _kept(target)
-    same = kept.get("key") == reuse_key(read_notebook(source), parameters, inputs)
-    return kept["seconds"] if same else None
+    cached = _cached(target)
+    same = cached.get("key") == reuse_key(read_notebook(source), parameters, inputs)
+    return cached["seconds"] if same else None
 
 
 def renew(
     source: Path,
     target: Path,
     parameters: dict,
-    inputs: str,
+    inputs: Inputs,
     failed: Path,
     root: Path,
     **run,
@@ -303,20 +320,20 @@ def renew(
     finished = target.with_suffix(".run.ipynb")
     execute(source, finished, parameters, failed, root, **run)
     seconds = round(time.monotonic() - start, 1)
-    _keep(finished, reuse_key(read_notebook(source), parameters, inputs), seconds, numbers)
+    _sign(finished, reuse_key(read_notebook(source), parameters, inputs), seconds, numbers)
     os.replace(finished, target)
     failed.unlink(missing_ok=True)
     return seconds
 
 
-def _keep(finished: Path, key: str, seconds: float, numbers: Path) -> None:
+def _sign(finished: Path, key: str, seconds: float, numbers: Path) -> None:
     notebook = nbformat.read(finished, as_version=4)
     saved = json.loads(numbers.read_text(encoding="utf-8")) if numbers.exists() else {}
     notebook.metadata["whitebear"] = {"key": key, "seconds": seconds, "numbers": saved}
     nbformat.write(notebook, finished)
 
 
-def _kept(executed: Path) -> dict:
+def _cached(executed: Path) -> dict:
     try:
         return nbformat.read(executed, as_version=4).metadata.get("whitebear", {})
     except (OSError, ValueError, nbformat.ValidationError, nbformat.reader.NotJSONError):
@@ -325,12 +342,12 @@ def _kept(executed: Path) -> dict:
 
 def recorded_seconds(executed: Path) -> float:
     """What a notebook took when it was executed, up to date or not; 0 where it never was."""
-    return _kept(executed).get("seconds", 0)
+    return _cached(executed).get("seconds", 0)
 
 
 def numbers_of(executed: Path) -> dict:
     """The numbers that an executed notebook saved for the pages."""
-    return _kept(executed).get("numbers", {})
+    return _cached(executed).get("numbers", {})
 
 
 # --- command -------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 
 from whitebear.book.build.build import plan
-from whitebear.book.build.execute import inputs_digest, numbers_of
+from whitebear.book.build.execute import Inputs, numbers_of, read_notebook
 from whitebear.book.build.side_by_side import side_by_side
 from whitebear.book.report.numbers import CLAIMS
 from whitebear.book.report.published import read_published
@@ -36,7 +36,7 @@ def publish(root: Path = ROOT, chapters: Sequence[str] = ()) -> Path:
     come from is in its metadata (`pandas.read_parquet(path).attrs`).
     """
     results = root / "data" / "results"
-    inputs, steps = inputs_digest(root, results=False), plan(root, PROFILE)
+    inputs, steps = Inputs(root, results=False), plan(root, PROFILE)
     names = [source.stem for source, _ in steps]
     if unknown := [name for name in chapters if name not in names]:
         raise UserError(f"there is no chapter {unknown[0]!r}; {nearest(unknown[0], names)}")
@@ -45,7 +45,7 @@ def publish(root: Path = ROOT, chapters: Sequence[str] = ()) -> Path:
     for source, parameters, seconds in side_by_side(steps, inputs, executed, root):
         saved = numbers_of(executed / source.name)
         if saved.get(CLAIMS):
-            origin = _origin(parameters, seconds, inputs)
+            origin = _origin(parameters, seconds, inputs.digest(read_notebook(source)))
             _keep(results, root / parameters["output"], source.stem, saved, origin)
     return results / "published.json"
 

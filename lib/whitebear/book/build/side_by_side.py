@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
-from whitebear.book.build.execute import Kernels, Stopped, recorded_seconds, renew, reused
+from whitebear.book.build.execute import Inputs, Kernels, Stopped, recorded_seconds, renew, reused
 from whitebear.book.build.progress import Log, progress
 from whitebear.book.report.published import FILE, read_published
 
@@ -18,7 +18,9 @@ Step = tuple[Path, dict]  # a notebook and its parameters
 Done = tuple[Path, dict, float]  # and the seconds that its execution took
 
 
-def side_by_side(steps: Sequence[Step], inputs: str, executed: Path, root: Path) -> Iterator[Done]:
+def side_by_side(
+    steps: Sequence[Step], inputs: Inputs, executed: Path, root: Path
+) -> Iterator[Done]:
     """Execute or reuse chapters into the folder `executed`; yields each as soon as it is done.
 
     The first that fails stops the others, as an interrupt does, and its error is raised. What was
@@ -40,7 +42,7 @@ def side_by_side(steps: Sequence[Step], inputs: str, executed: Path, root: Path)
 
 
 def _run(
-    steps: Sequence[Step], inputs: str, executed: Path, root: Path, told: Log
+    steps: Sequence[Step], inputs: Inputs, executed: Path, root: Path, told: Log
 ) -> Iterator[Done]:
     kernels = Kernels(OMP_NUM_THREADS="1")
 
