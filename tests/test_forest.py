@@ -13,7 +13,7 @@ from whitebear import stats
 from whitebear.book.chapters.every_wording import naming
 from whitebear.book.figures import attention, inside, presence, taught, text_states
 from whitebear.book.figures.forest import dot, forest, point
-from whitebear.book.figures.style import MARKERS, PALETTE, wording_labels
+from whitebear.book.figures.style import MARKERS, PALETTE, with_holes
 from whitebear.measures.text_states import FINAL, PLACE_NAMES, PLACES, SPLITS
 from whitebear.pocket.experiments import results as why
 from whitebear.prompts import NAMES, in_order, name_of
@@ -130,7 +130,7 @@ def test_rates_with_all_concepts_on_top(scores):
 
 def test_wordings_twins_and_differences(scores):
     table = stats.by_wording(scores)
-    labels = {w: text.replace("\n", " ") for w, text in wording_labels(60).items()}
+    labels = {row.Index: with_holes(row.text, 999) for row in table.itertuples()}
     figure = presence.twins(table)
     order = [w for w in labels if w in table.index]
     pairs = pd.DataFrame({"rate": table.rate.map(lambda e: point(e.value)),

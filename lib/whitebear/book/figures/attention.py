@@ -18,7 +18,7 @@ from whitebear.book.figures.style import (
     in_style,
     legend_beside,
     look_of,
-    wording_labels,
+    with_holes,
 )
 from whitebear.measures.heads import short_layers
 from whitebear.prompts import name_of
@@ -65,7 +65,7 @@ def curves(lines: pd.DataFrame) -> Figure:
 
     lines: of `attention.curves`. Bands: 95 % intervals from resampling concepts.
     """
-    labels, wordings = wording_labels(34), list(dict.fromkeys(lines.wording))
+    wordings = list(dict.fromkeys(lines.wording))
     columns = min(3, len(wordings))
     rows = -(-len(wordings) // columns)
     figure, grid = plt.subplots(rows, columns, figsize=(2.55 * columns, 0.4 + 1.9 * rows),
@@ -80,7 +80,7 @@ def curves(lines: pd.DataFrame) -> Figure:
             palette={"twin": MUTED, "instruction": look}, errorbar=("ci", 95),
             dashes={"twin": (3, 2), "instruction": ""}, n_boot=1000, seed=0,
         )  # fmt: skip
-        axes.set_title(labels[wording], fontsize=7, weight="normal")
+        axes.set_title(with_holes(some.text.iloc[0], 34), fontsize=7, weight="normal")
         axes.set(xlabel="denoising step", ylabel="attention to the word")
         axes.grid(color=FAINT, linewidth=0.6)
     axes.set_ylim(bottom=0)

@@ -1,7 +1,6 @@
 """Galleries: pictures in rows and columns, each with what was found in it."""
 
 import io
-import textwrap
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
@@ -13,7 +12,7 @@ from PIL import Image
 
 from whitebear.book.figures.style import FAINT, INK, MUTED, in_style, with_holes
 from whitebear.errors import UserError
-from whitebear.prompts import load_wordings, name_of
+from whitebear.prompts import name_of
 
 
 @in_style
@@ -28,14 +27,13 @@ def gallery(scores: pd.DataFrame, concept: str, wordings: Sequence[str]) -> Figu
     if not wordings:
         raise UserError(f"no pictures of {concept!r} were kept for these wordings; run them first")
     seeds = sorted(rows.index.get_level_values("seed").unique())
-    texts = load_wordings().set_index("id").text
     size = (2.6 + 1.02 * len(seeds), 1.06 * len(wordings) + 0.2)
     figure, grid = plt.subplots(len(wordings), len(seeds), figsize=size, squeeze=False)
     for wording, line in zip(wordings, grid, strict=True):
         for seed, axes in zip(seeds, line, strict=True):
             _picture(axes, rows.loc[(wording, seed)])
-        label = textwrap.fill(with_holes(texts[wording], concept), 30)
-        title = name_of(rows.loc[(wording, seeds[0])].condition)
+        first = rows.loc[(wording, seeds[0])]
+        label, title = with_holes(first.text, 30, concept), name_of(first.condition)
         line[0].text(-0.12, 0.97, title, ha="right", va="top", weight="bold",
                      fontsize=8, transform=line[0].transAxes)  # fmt: skip
         line[0].text(-0.12, 0.78, label, ha="right", va="top", fontsize=7, color=MUTED,

@@ -16,19 +16,13 @@ from whitebear.book.figures.forest import (
     share_axis,
     singles,
 )
-from whitebear.book.figures.style import FAINT, MUTED, in_style, look_of, wording_labels
+from whitebear.book.figures.style import FAINT, MUTED, in_style, look_of, pair_look, with_holes
 from whitebear.prompts import in_order, name_of
 from whitebear.stats import Estimate
 
 
 def _large(condition: str, _=None) -> dict:
     return look_of(condition) | {"markersize": 7}
-
-
-def _pair(condition: str, mark: str) -> dict:
-    """An instruction (filled) and its control (hollow)."""
-    face = {"markerfacecolor": "white"} if mark == "control" else {}
-    return look_of(condition) | face | {"markersize": 6}
 
 
 def _points(change: Estimate) -> str:
@@ -86,14 +80,13 @@ def twins(table: pd.DataFrame) -> Figure:
 
     table: of `stats.by_wording`. On the right the paired difference with its interval, in points.
     """
-    labels = wording_labels(52)
-    table = table.loc[[wording for wording in labels if wording in table.index]]
     marks = {"control": {}, "instruction": {}}
     for row in table.itertuples():
         marks["control"][row.Index] = point(row.twin)
         marks["instruction"][row.Index] = point(row.rate.value)
-    figure = forest({"": pd.DataFrame(marks)}, lambda row, mark: _pair(table.condition[row], mark),
-                    labels.get, 7.4, linked=True)  # fmt: skip
+    look = lambda row, mark: pair_look(table.condition[row], mark)  # noqa: E731
+    name = lambda row: with_holes(table.text[row], 52)  # noqa: E731
+    figure = forest({"": pd.DataFrame(marks)}, look, name, 7.4, linked=True)
     (axes,) = figure.axes
     axes.tick_params(axis="y", labelsize=7)
     beside(axes, [_points(row.difference) for row in table.itertuples()], "change [95 %]", 1.01)
@@ -126,7 +119,7 @@ def conditions(scores: pd.DataFrame) -> Figure:
 
 
 def _condition(condition: str, mark: str) -> dict:
-    return _pair(condition, mark) if mark == "control" else _large(condition)
+    return pair_look(condition, mark) if mark == "control" else _large(condition)
 
 
 def _changes_and_n(axes: Axes, table: pd.DataFrame) -> None:
@@ -145,7 +138,9 @@ def wordings(table: pd.DataFrame) -> Figure:
     table = pd.concat([table[table.condition == c] for c in in_order(table.condition)])
     faces = {True: {}, False: {"markerfacecolor": "white"}}
     look = lambda row, _: look_of(table.condition[row]) | faces[table.heldout[row]]  # noqa: E731
-    figure = forest({"": table[["difference"]]}, look, wording_labels(64).get, 7.4, 0.33)
+    figure = forest(
+        {"": table[["difference"]]}, look, lambda row: with_holes(table.text[row], 64), 7.4, 0.33
+    )
     (axes,) = figure.axes
     axes.tick_params(axis="y", labelsize=6.5)
     bold = {y for y, p in enumerate(table.p_holm) if p < 0.05}

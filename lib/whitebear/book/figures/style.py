@@ -44,6 +44,12 @@ def look_of(condition: str) -> dict:
     }
 
 
+def pair_look(condition: str, mark: str) -> dict:
+    """`look_of` an instruction, filled, or of its control (where the mark is so named), hollow."""
+    face = {"markerfacecolor": "white"} if mark == "control" else {}
+    return look_of(condition) | face | {"markersize": 6}
+
+
 def legend_beside(axes: Axes, title: str | None = None) -> None:
     """The legend of a figure at its right."""
     axes.legend(title=title, loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -54,15 +60,9 @@ def signed_percent(value: float, _=None) -> str:
     return f"{100 * value:+.0f}".replace("+0", "0").replace("-", "−") if value else "0"
 
 
-def with_holes(text: str, concept: str = "[concept]") -> str:
-    """A wording as a figure shows it, its holes in brackets."""
-    return fill(text, concept, "[object]", "[place]", "[description]")[0]
-
-
-def wording_labels(width: int) -> dict[str, str]:
-    """The text of each wording by id, as figures show it, in lines of `width` characters."""
-    texts = load_wordings().set_index("id").text
-    return {wording: textwrap.fill(with_holes(text), width) for wording, text in texts.items()}
+def with_holes(text: str, width: int, concept: str = "[concept]") -> str:
+    """A wording as a figure shows it, its holes in brackets, in lines of `width` characters."""
+    return textwrap.fill(fill(text, concept, "[object]", "[place]", "[description]")[0], width)
 
 
 def in_style(draw: Callable[..., Figure]) -> Callable[..., Figure]:

@@ -16,7 +16,7 @@ from whitebear.book.figures.style import (
     PALETTE,
     in_style,
     legend_beside,
-    look_of,
+    pair_look,
 )
 from whitebear.measures.text_states import FINAL, PLACE_NAMES, PLACES, SPLITS
 from whitebear.prompts import in_order, name_of
@@ -38,7 +38,7 @@ def ladder(changes: pd.DataFrame, baselines: pd.DataFrame) -> Figure:
         control = [row.value - row.difference.value for row in rows.itertuples()]
         marks = {"control": map(point, control), "instruction": map(point, rows.value)}
         panels[PLACE_NAMES[place]] = pd.DataFrame(marks, index=order)
-    figure = forest(panels, _pair, name_of, 2.0 + 1.85 * len(SHOWN), 0.34, linked=True)
+    figure = forest(panels, pair_look, name_of, 2.0 + 1.85 * len(SHOWN), 0.34, linked=True)
     for place, axes in zip(SHOWN, figure.axes, strict=True):
         for value, letter in _yardsticks(baselines.loc[FINAL, place]):
             guide(axes, value, ":", letter)
@@ -46,11 +46,6 @@ def ladder(changes: pd.DataFrame, baselines: pd.DataFrame) -> Figure:
     figure.supxlabel("similarity to the plain request (U another concept, P paraphrase,"
                      " R repetition, I itself)", fontsize=8)  # fmt: skip
     return figure
-
-
-def _pair(condition: str, mark: str) -> dict:
-    face = {"markerfacecolor": "white"} if mark == "control" else {}
-    return look_of(condition) | face | {"markersize": 6}
 
 
 def _yardsticks(row: pd.Series) -> list[tuple[float, str]]:
