@@ -11,6 +11,7 @@ from whitebear.book.figures import attention as attention_figures
 from whitebear.errors import UserError
 from whitebear.measures import attention
 from whitebear.prompts import prompt_grid
+from whitebear.tables import ATTENTION, check
 
 STEPS = 3
 
@@ -34,7 +35,7 @@ def test_every_picture_of_the_grid_is_watched(watched, table):
     images, data = watched
     assert len(images) == data.sizes["sample"] == len(table)
     assert data.prompt.values.tolist() == table.prompt.tolist()
-    np.testing.assert_allclose(data.mass.sum("token"), 1, atol=1e-5)
+    np.testing.assert_allclose(check(data, ATTENTION).mass.sum("token"), 1, atol=1e-5)
 
 
 def test_the_word_is_watched_wherever_it_is_named(table):

@@ -11,7 +11,7 @@ LIBRARY = ROOT / "lib" / "whitebear"
 # Lower layers never import higher ones; rooms of one layer do not import each other.
 LAYERS = (
     {"errors"},
-    {"files", "stats", "code"},
+    {"files", "stats", "code", "tables"},
     {"prompts", "models"},
     {"hooks", "scoring"},
     {"interventions"},

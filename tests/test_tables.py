@@ -1,15 +1,41 @@
 """The tables that travel between rooms: what is published keeps to what the code says of them."""
 
+import ast
+import json
+from dataclasses import replace
+
+import nbformat
+import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
-from whitebear.files import RESULTS
-from whitebear.prompts import load_concepts
+from whitebear.errors import UserError
+from whitebear.files import RESULTS, ROOT
+from whitebear.prompts import load_concepts, load_wordings, prompt_grid
 from whitebear.prompts.concepts import known_concepts
 from whitebear.prompts.wordings import fill
+from whitebear.tables import ATTENTION, CELLS, CLAIMS, GRID, SCORES, TABLES, check, page
 
 PICTURES = [path for path in sorted(RESULTS.rglob("*.parquet")) if "bench" not in path.name]
 NAMES = [path.relative_to(RESULTS).as_posix() for path in PICTURES]
+MORE_KEYS = ("source", "part", "encoder")  # where images were made in several ways
+
+
+@pytest.mark.parametrize("path", PICTURES, ids=NAMES)
+def test_published_tables_keep_their_contract(path):
+    table = pd.read_parquet(path)
+    contract = SCORES if "clip_score" in table else GRID
+    more = tuple(name for name in MORE_KEYS if name in table)
+    check(table, replace(contract, keys=contract.keys + more))
+
+
+def test_published_records_keep_their_contract():
+    records = sorted((RESULTS / "why").rglob("*.json"))
+    read = [json.loads(path.read_text(encoding="utf-8")) for path in records]
+    check(pd.DataFrame(read), CELLS)
+    for chapter in json.loads((RESULTS / "published.json").read_text(encoding="utf-8")).values():
+        check(pd.DataFrame(chapter["claims"]), CLAIMS)
 
 
 @pytest.mark.parametrize("path", PICTURES, ids=NAMES)
@@ -24,3 +50,60 @@ def test_the_text_of_a_published_row_says_its_prompt(path):
         _, noun, description = known[row.concept]
         holes = {"c": noun, "o": nouns[row.other], "b": nouns[row.background], "d": description}
         assert fill(row.text, **holes)[0] == row.prompt
+
+
+def test_a_grid_has_the_columns_of_its_contract_in_their_order():
+    table = prompt_grid(["bear"], ["negate"], 2)
+    assert list(check(table, GRID).columns) == list(GRID.columns)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda table: table.drop(columns="text"), "prompt grid: column text is missing; it says"),
+        (lambda table: table.assign(pair="no"), "column pair is .*; it holds yes/no"),
+        (lambda table: table.assign(seed=0), "bear, .*, 0 is there twice; concept, wording, seed"),
+    ],
+)
+def test_what_breaks_a_contract_is_named(spoil, said):
+    with pytest.raises(UserError, match=said):
+        check(spoil(prompt_grid(["bear"], ["negate"], 2)), GRID)
+
+
+def test_a_dataset_is_held_to_its_contract_too():
+    with pytest.raises(UserError, match="attention: column mass is missing"):
+        check(xr.Dataset({"entropy": ("step", np.zeros(3))}), ATTENTION)
+
+
+def test_the_page_names_every_column():
+    text = page()
+    assert all(f"| `{name}` |" in text for table in TABLES for name in table.columns)
+    assert "{{ tables }}" in (ROOT / "book" / "tables.md").read_text(encoding="utf-8")
+
+
+def strings_of_code():
+    """(place, text) of every string in the library and in the code of the notebooks."""
+    for path in sorted((ROOT / "lib").rglob("*.py")):
+        yield from strings(path.name, path.read_text(encoding="utf-8"))
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        for cell in nbformat.read(path, as_version=4).cells:
+            if cell.cell_type == "code":
+                yield from strings(f"{path.name}, cell {cell.id}", cell.source)
+
+
+def strings(place: str, code: str):
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield f"{place}, line {node.lineno}", node.value
+
+
+def test_every_wording_that_code_names_is_in_eval_csv():
+    ids = set(load_wordings().id)
+    families = {name.split("-")[0] + "-" for name in ids}
+    named = [
+        (place, text)
+        for place, text in strings_of_code()
+        if text.startswith(tuple(families)) and text.replace("-", "").isalpha() and text.islower()
+    ]
+    assert len(named) > 20  # or this test looks at nothing
+    assert not [f"{place}: {text!r}" for place, text in named if text not in ids]

@@ -26,6 +26,7 @@ from whitebear.models.load import VERSIONS, fingerprint
 from whitebear.prompts import caption_of, check_concepts, check_seeds, load_concepts, prompt_grid
 from whitebear.scoring.calibration import calibrate
 from whitebear.scoring.clip import clip_score
+from whitebear.tables import SCORES, check
 
 
 @dataclass(frozen=True)
@@ -83,10 +84,7 @@ class Run:
 def run_chunk(spec: ChunkSpec, progress: bool = True) -> Path:
     """Make and score the pictures of one concept; returns the parquet file, made or found.
 
-    Columns: those of `prompt_grid`, then model, revision (of its files), versions, steps, guidance,
-    p_asked and present (the asked concept), logit (CLIP's zero-shot score of it, NaN where a
-    trained detector judges), p_other and other_present (the other object of a pair), clip_score
-    (cosine of the picture with `caption_of` the concept) and png (bytes, first seeds only).
+    Columns: those of `tables.SCORES` without threshold; the caption of clip_score is `caption_of`.
     Zero-shot judgements are raw here; `run_grid` calibrates them, which takes all concepts.
     """
     folder = check_writable(Path(spec.output) / "chunks")
@@ -105,7 +103,7 @@ def run_chunk(spec: ChunkSpec, progress: bool = True) -> Path:
                  "versions": ", ".join(VERSIONS), "steps": spec.steps,
                  "guidance": float(spec.guidance)}  # fmt: skip
         scores = _kept_rows(kept).loc[keys].reset_index(drop=True)
-        write_parquet(pd.concat([table.assign(**about), scores], axis=1), path)
+        write_parquet(check(pd.concat([table.assign(**about), scores], axis=1), SCORES), path)
     return path
 
 

@@ -13,11 +13,7 @@ import pandas as pd
 from whitebear.errors import UserError
 from whitebear.prompts.concepts import Concepts, check_concepts, known_concepts, load_concepts
 from whitebear.prompts.wordings import choose_wordings, fill, load_wordings
-
-GRID = (
-    "concept", "kind", "condition", "wording", "control", "heldout", "pair", "text",
-    "seed", "prompt", "other", "background", "spans",
-)  # fmt: skip
+from whitebear.tables import GRID
 
 
 def check_seeds(seeds: int | Sequence[int]) -> list[int]:
@@ -57,7 +53,7 @@ def prompt_grid(
     world: Concepts | None = None,
     free: bool = False,
 ) -> pd.DataFrame:
-    """One row per image to make, with the columns GRID.
+    """One row per image to make, with the columns of `tables.GRID`.
 
     `concepts=[]` means every object of the world; `free` admits words outside it; `seeds` is a
     count or a list of ids. `text` is the wording with its holes, `prompt` the same filled in.
@@ -91,7 +87,7 @@ def prompt_grid(
                 ids = (concept, kind, wording.condition, wording.id, wording.control)
                 ids += (wording.heldout, wording.pair, wording.text, seed)
                 rows.append((*ids, prompt, other, place, spans))
-    return pd.DataFrame(rows, columns=GRID)
+    return pd.DataFrame(rows, columns=list(GRID.columns))
 
 
 def about_objects(table: pd.DataFrame, least: int = 1) -> pd.DataFrame:

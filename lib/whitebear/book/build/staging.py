@@ -13,6 +13,7 @@ from pathlib import Path
 import nbformat
 import yaml
 
+from whitebear import tables
 from whitebear.book.build.execute import numbers_of
 from whitebear.book.report import rules
 from whitebear.book.report.claim import table as claims_table
@@ -70,7 +71,7 @@ def stage(root: Path, executed: Path, stage_dir: Path) -> None:
         saved = numbers_of(done)
         numbers |= page_names(source.stem, saved)
         claims[title_of(notebook)] = saved.get(CLAIMS, [])
-    numbers |= {"claims": claims_table(claims), "rules": rules.table()}
+    numbers |= {"claims": claims_table(claims), "rules": rules.table(), "tables": tables.page()}
     check_numbers(stage_dir, numbers)
     config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
     config.setdefault("parse", {})["myst_substitutions"] = numbers

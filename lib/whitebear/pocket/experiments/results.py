@@ -18,6 +18,7 @@ from whitebear import stats
 from whitebear.errors import UserError
 from whitebear.files import RESULTS
 from whitebear.stats import Estimate
+from whitebear.tables import SCORES, check
 
 FOLDER = RESULTS / "why"
 INSTRUCTIONS = ("forget_then_request", "reinforced", "role")
@@ -67,7 +68,7 @@ def load_results(names: Sequence[str], folder: Path = FOLDER) -> dict[str, Resul
         path = folder / f"{name}.json"
         if path.is_file():
             record = json.loads(path.read_text(encoding="utf-8"))
-            scores = pd.read_parquet(folder / f"{name}.parquet")
+            scores = check(pd.read_parquet(folder / f"{name}.parquet"), SCORES)
             denied = scores.concept.isin(record["denied"])
             found[name] = Result(record, scores.assign(denied=denied))
     if len(bases := {result.record["base"] for result in found.values()}) > 1:

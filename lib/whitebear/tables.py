@@ -1,0 +1,190 @@
+"""The tables that travel from one room to another: what a row is, and each column's type and unit.
+
+`check(table, SCORES)` holds a table to its contract where it comes in. The book's page of tables is
+written from the same definitions, when the book is built.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from whitebear.errors import UserError
+
+# What numpy and pandas call what we call by one word; they have no type for lists and records.
+KINDS = {"text": "OTSU", "yes/no": "b", "whole": "iu", "number": "f", "list": "O", "record": "O",
+         "bytes": "O"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Table:
+    """A contract. columns: name -> (type, meaning and unit), "?" after a type: may be left out.
+
+    keys: the columns that tell rows apart, where there are some.
+    """
+
+    name: str
+    row: str
+    made: str
+    read: str
+    columns: Mapping[str, tuple[str, str]]
+    keys: tuple[str, ...] = ()
+
+
+GRID = Table(
+    "prompt grid",
+    "an image to make",
+    "`prompts.prompt_grid`",
+    "`Artist.draw`, everything in `measures`; scores begin with it",
+    {
+        "concept": ("text", "name of what is asked for, as in `concepts.csv` or a plain noun"),
+        "kind": ("text", "of the concept: object, colour or style"),
+        "condition": ("text", "kind of request: affirm, omit, negate, ..."),
+        "wording": ("text", "id of the sentence in `eval.csv`"),
+        "control": ("text", 'id of the wording that it is held against; "" for none'),
+        "heldout": ("yes/no", "whether no training caption makes the request in these words"),
+        "pair": ("yes/no", "whether a second object is asked for"),
+        "text": ("text", "the wording with its holes `{c}`, `{d}`, `{o}`, `{b}`"),
+        "seed": ("whole", "of the initial noise, from 0"),
+        "prompt": ("text", "the text, filled in"),
+        "other": ("text", 'name of the second object; "" for none'),
+        "background": ("text", 'name of the background; "" where the text has none'),
+        "spans": ("list", "[start, end) of the concept in the prompt, in characters"),
+    },
+    ("concept", "wording", "seed"),
+)
+
+JUDGED = {
+    "p_asked": ("number", "probability that the image shows the concept, 0 to 1"),
+    "present": ("yes/no", "whether it counts as shown: p_asked at or above the threshold"),
+    "logit": ("number", "CLIP's zero-shot score; NaN where a trained detector judges"),
+}
+
+SCORES = Table(
+    "scores",
+    "an image that was made and judged",
+    "`draw.run_grid`",
+    "`stats`, the chapters, `data/results/*.parquet`",
+    GRID.columns
+    | {
+        "model": ("text?", "short name, folder or hub id; not in tables of one model"),
+        "revision": ("text", "fingerprint of the model's files, 16 hex digits"),
+        "versions": ("text", "of torch, diffusers and transformers"),
+        "steps": ("whole", "of the sampler"),
+        "guidance": ("number", "classifier-free guidance scale"),
+    }
+    | JUDGED
+    | {
+        "p_other": ("number", "the same probability of the second object; NaN for none"),
+        "other_present": ("yes/no", "whether the second object counts as shown; missing for none"),
+        "clip_score": ("number", "cosine of the image and a caption of the concept, -1 to 1"),
+        "png": ("bytes?", "the image, of the first seeds only"),
+        "threshold": ("number?", "from which p_asked counts as shown, 0 to 1"),
+    },
+    GRID.keys,
+)
+
+ATTENTION = Table(
+    "attention",
+    "an image (`sample`), a denoiser call (`step`), a layer and a token: an xarray dataset",
+    "`hooks.capture_attention`",
+    "`measures.attention`, `measures.heads`, the explorer",
+    {
+        "mass": ("number", "attention that the token gets, 0 to 1, mean over the image's places"),
+        "map": ("number?", "the same at each place: dimensions y and x"),
+        "entropy": ("number?", "of the attention over tokens, in nats; no dimension token"),
+        "prompt": ("text", "of each sample"),
+        "timestep": ("number", "of each step, as the scheduler counts"),
+        "sigma": ("number", "noise level of each step"),
+        "layer": ("text", "path of the attention module"),
+        "place": ("text", "where in the denoiser the layer is"),
+        "queries": ("whole", "places of the image that each layer reads from"),
+        "heads": ("whole", "of each layer"),
+        "token": ("text?", "a word that was asked for, or a role such as `<eos>`"),
+        "role": ("text?", "of each token: word, bos, eos, pad or other"),
+    },
+)
+
+CLAIMS = Table(
+    "claims",
+    "a claim of a chapter, as published",
+    "`book.report.claim.as_records`",
+    "`book.report.published`, the page of claims, `data/results/published.json`",
+    {
+        "claim": ("text", "the sentence"),
+        "estimate": ("text", "value with its interval, as printed"),
+        "n": ("text", "what was counted"),
+        "control": ("text", "what it is held against"),
+        "verdict": ("text", "what the numbers say of the claim: yes, no, open, ..."),
+        "figure": ("text", "label of the figure that shows it"),
+        "value": ("number", "the estimate; a share where the text says percent"),
+        "low": ("number", "lower end of its 95 % interval"),
+        "high": ("number", "upper end of its 95 % interval"),
+    },
+    ("claim",),
+)
+
+CELLS = Table(
+    "taught cells",
+    "the record of a model that was trained further (its scores lie beside it)",
+    "`pocket.experiments.teach.publish`",
+    "`pocket.experiments.results`, `data/results/why/*.json`",
+    {
+        "cell": ("record", "id, rates of negated captions (0 to 1), seed, times as long"),
+        "recipe": ("record", "what it was trained with: steps, batches, learning rates"),
+        "denied": ("list", "the objects that its negated captions deny"),
+        "pictures": ("record", "what its images were drawn with: conditions, seeds, steps"),
+        "base": ("text", "fingerprint of the model that it began as"),
+        "model": ("text", "fingerprint of what it became"),
+        "versions": ("text", "of torch, diffusers and transformers"),
+        "hardware": ("text", "that it was trained on"),
+        "seconds": ("record", "that each stage took"),
+        "date": ("text", "on which training began"),
+        "quality": ("record", "how it follows ordinary prompts: shares from 0 to 1"),
+    },
+)
+
+TABLES = (GRID, SCORES, ATTENTION, CLAIMS, CELLS)
+
+
+def check(table, contract: Table):
+    """The table (DataFrame or xarray dataset) itself, if it keeps the contract.
+
+    It may have more columns. Raises `UserError` naming the column that is missing or of another
+    type, or two rows that the keys do not tell apart.
+    """
+    for name, (kind, meaning) in contract.columns.items():
+        if name not in table:
+            if kind.endswith("?"):
+                continue
+            raise UserError(f"{contract.name}: column {name} is missing; it says: {meaning}")
+        found, word = table[name].dtype, kind.rstrip("?")
+        empty = table[name].isnull().all()
+        if getattr(found, "kind", "O") not in KINDS[word] and not empty:
+            raise UserError(
+                f"{contract.name}: column {name} is {found}; it holds {word}: {meaning}"
+            )
+    if contract.keys:
+        _check_keys(table, contract)
+    return table
+
+
+def _check_keys(table, contract: Table) -> None:
+    keys = list(contract.keys)
+    if (twice := table.duplicated(keys)).any():
+        row = ", ".join(map(str, table.loc[twice, keys].iloc[0]))
+        raise UserError(f"{contract.name}: {row} is there twice; {', '.join(keys)} tell rows apart")
+
+
+def page() -> str:
+    """All contracts as Markdown, a table each."""
+    parts = []
+    for table in TABLES:
+        keys = f" Told apart by {', '.join(table.keys)}." if table.keys else ""
+        hands = f"Made by {table.made}; read by {table.read}."
+        parts += [f"**{table.name.capitalize()}**: a row is {table.row}. {hands}{keys}", "",
+                  "| column | type | meaning |", "|---|---|---|"]  # fmt: skip
+        parts += [
+            f"| `{name}` | {kind.replace('?', ', may be left out')} | {meaning} |"
+            for name, (kind, meaning) in table.columns.items()
+        ]
+        parts.append("")
+    return "\n".join(parts)
