@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 from whitebear.book.explorer.drawing import YOURS, Drawing
-from whitebear.book.figures.style import FAINT, INK, MUTED, PALETTE, STYLE, closed
+from whitebear.book.figures.style import FAINT, INK, MUTED, PALETTE, in_style
 
 LABELS = {
     YOURS: "your prompt",
@@ -68,19 +68,19 @@ def gallery(drawing: Drawing) -> str:
     return f'<div style="{style}">{"".join(cells)}</div>'
 
 
+@in_style
 def pictures(drawing: Drawing) -> Figure:
     """The same as a figure for print: pictures with their prompts and what the detector says."""
     labels = shown(drawing)
-    with plt.rc_context(STYLE):
-        figure, row = plt.subplots(1, len(labels), figsize=(1.75 * len(labels) + 0.4, 2.9))
-        for label, axes in zip(labels, row, strict=True):
-            axes.imshow(drawing.pictures[label], interpolation="nearest")
-            axes.set(xticks=[], yticks=[])
-            axes.spines[:].set_visible(False)
-            axes.set_title(LABELS[label], fontsize=8)
-            said = f"{textwrap.fill(drawing.prompts[label], 32)}\n\n{verdict(drawing, label)}"
-            axes.set_xlabel(said, fontsize=7)
-    return closed(figure)
+    figure, row = plt.subplots(1, len(labels), figsize=(1.75 * len(labels) + 0.4, 2.9))
+    for label, axes in zip(labels, row, strict=True):
+        axes.imshow(drawing.pictures[label], interpolation="nearest")
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+        axes.set_title(LABELS[label], fontsize=8)
+        said = f"{textwrap.fill(drawing.prompts[label], 32)}\n\n{verdict(drawing, label)}"
+        axes.set_xlabel(said, fontsize=7)
+    return figure
 
 
 def curve(values: np.ndarray) -> tuple[Image.Image, np.ndarray]:

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from whitebear.book.figures.style import FAINT, MUTED, signed_percent
+from whitebear.book.figures.style import FAINT, MARKERS, MUTED, PALETTE, signed_percent
 from whitebear.stats import Estimate
 
 Look = Callable[[Hashable, Hashable], dict]
@@ -20,7 +20,7 @@ Look = Callable[[Hashable, Hashable], dict]
 
 def forest(
     panels: Mapping[str, pd.DataFrame],
-    look: Look,
+    look: Look = lambda *_: {"color": PALETTE[0], "marker": MARKERS[0]},
     name: Callable[[Hashable], str] = str,
     width: float = 6.4,
     row: float = 0.36,

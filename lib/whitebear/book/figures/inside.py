@@ -50,9 +50,8 @@ def parts(table: pd.DataFrame) -> Figure:
     """A panel a kind of instruction, a row a combination of text encoder and denoiser: what the
     instruction changes, in points against its control. table: of `mechanism.by_part`."""
     panels = {name_of(condition): table[[condition]] for condition in table}
-    figure = forest(panels, lambda *_: {"color": PALETTE[0], "marker": "o"},
-                    lambda row: f"encoder {row[0]}, denoiser {row[1]}",
-                    1.9 + 1.9 * len(panels), 0.32)  # fmt: skip
+    name = lambda row: "encoder {}, denoiser {}".format(*row)  # noqa: E731
+    figure = forest(panels, name=name, width=1.9 + 1.9 * len(panels), row=0.32)
     for axes in figure.axes:
         guide(axes, 0)
         axes.set_xticks([-1, -0.5, 0])

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from whitebear.book.figures.style import MUTED, STYLE
+from whitebear.book.figures.style import MUTED, in_style
 from whitebear.errors import UserError
 from whitebear.pocket.world.scene import SIZE, Scene, Thing, World
 
@@ -21,6 +21,7 @@ def alone(thing: str, colour: str, background: str, style: str, size: float = 46
     return Scene((Thing(thing, colour, middle, middle, size, 0, False),), background, style)
 
 
+@in_style
 def sheet(
     images: Sequence[Sequence[np.ndarray]],
     below: Sequence[Sequence[str]] | None = None,
@@ -39,27 +40,25 @@ def sheet(
         )
     height = inch + (room if below else 0)
     size = (inch * len(images[0]) + (0.5 if rows else 0), height * len(images) + 0.15)
-    with plt.rc_context(STYLE):
-        figure, grid = plt.subplots(len(images), len(images[0]), figsize=size, squeeze=False)
-        figure.get_layout_engine().set(w_pad=0.03, h_pad=room / 2 if below else 0.03)
-        for i, j in np.ndindex(grid.shape):
-            axes = grid[i, j]
-            axes.set_axis_off()
-            axes.set_anchor("N")
-            if j < len(images[i]):
-                axes.imshow(images[i][j], interpolation="nearest")
-                if below:
-                    _write_below(axes, below[i][j])
-        for axes, name in zip(grid[0], columns, strict=False):
-            axes.set_title(name, fontsize=8, weight="normal")
-        for axes, name in zip(grid[:, 0], rows, strict=False):
-            axes.text(-0.08, 0.5, name, fontsize=8, ha="right", va="center", color=MUTED,
-                      transform=axes.transAxes)  # fmt: skip
-        figure.draw_without_rendering()  # settle the layout, then let the words count again, so
-        figure.set_layout_engine("none")  # that a figure cut to its contents keeps them
-        for text in figure.findobj(Text):
-            text.set_in_layout(True)
-    plt.close(figure)
+    figure, grid = plt.subplots(len(images), len(images[0]), figsize=size, squeeze=False)
+    figure.get_layout_engine().set(w_pad=0.03, h_pad=room / 2 if below else 0.03)
+    for i, j in np.ndindex(grid.shape):
+        axes = grid[i, j]
+        axes.set_axis_off()
+        axes.set_anchor("N")
+        if j < len(images[i]):
+            axes.imshow(images[i][j], interpolation="nearest")
+            if below:
+                _write_below(axes, below[i][j])
+    for axes, name in zip(grid[0], columns, strict=False):
+        axes.set_title(name, fontsize=8, weight="normal")
+    for axes, name in zip(grid[:, 0], rows, strict=False):
+        axes.text(-0.08, 0.5, name, fontsize=8, ha="right", va="center", color=MUTED,
+                  transform=axes.transAxes)  # fmt: skip
+    figure.draw_without_rendering()  # settle the layout, then let the words count again, so
+    figure.set_layout_engine("none")  # that a figure cut to its contents keeps them
+    for text in figure.findobj(Text):
+        text.set_in_layout(True)
     return figure
 
 

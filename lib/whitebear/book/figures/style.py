@@ -71,12 +71,8 @@ def in_style(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     @wraps(draw)
     def styled(*args, **kwargs) -> Figure:
         with plt.rc_context(STYLE):
-            return closed(draw(*args, **kwargs))
+            figure = draw(*args, **kwargs)
+        plt.close(figure)
+        return figure
 
     return styled
-
-
-def closed(figure: Figure) -> Figure:
-    """Out of pyplot's hands, so that a notebook shows it once."""
-    plt.close(figure)
-    return figure

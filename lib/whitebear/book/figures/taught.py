@@ -1,4 +1,4 @@
-"""Figures of the taught cells, in the style of `figures`: suppression, from none to all."""
+"""What taught models do: suppression and effects by cell, dose and repair."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -11,24 +11,18 @@ from matplotlib.figure import Figure
 from whitebear.book.figures.forest import change_axis, forest, guide, share_axis, singles
 from whitebear.book.figures.style import FAINT, INK, MARKERS, MUTED, PALETTE, in_style
 from whitebear.pocket.experiments import results as why
-from whitebear.pocket.experiments.results import (
-    HELD_OUT,
-    PLAIN,
-    TRAINED,
-    Pick,
-    Result,
-    instructions,
-)
+from whitebear.pocket.experiments.results import Pick, Result, instructions
 from whitebear.prompts import name_of
 from whitebear.stats import Estimate
 
 Measure = Callable[[list[Result]], Estimate]
 GROUPS: dict[str, Pick] = {
-    "trained wordings": TRAINED,
-    "held-out wordings": HELD_OUT,
+    "trained wordings": why.TRAINED,
+    "held-out wordings": why.HELD_OUT,
     "the paper's wording": instructions(wording=why.PAPER, taught=True),
 }
 NATURAL = {0.0058: "LAION-400M", 0.0253: "CC12M"}  # where captions of the web negate as often
+DENIED = {True: 0, False: 4}  # whether captions denied an object -> its place in the palette
 PARTS = {"kv": "keys and values of cross-attention", "text": "text encoder"}
 
 
@@ -61,7 +55,7 @@ def dose(results: dict[str, Result]) -> Figure:
     rates = sorted({e for e, d in (result.rates for result in results.values()) if e == d})
     figure, axes = plt.subplots(figsize=(6.0, 3.2))
     groups = {f"to forget, {name}": pick for name, pick in GROUPS.items()}
-    for i, (name, pick) in enumerate((groups | {"a plain “without”": PLAIN}).items()):
+    for i, (name, pick) in enumerate((groups | {"a plain “without”": why.PLAIN}).items()):
         found = [why.suppression(why.runs_of(results, r, r), pick) for r in rates]
         at = [x + 0.07 * (i - 1.5) for x in range(len(rates))]
         axes.vlines(at, [e.low for e in found], [e.high for e in found], color=PALETTE[i])
@@ -79,11 +73,7 @@ def suppressions(results: dict[str, Result], order: Sequence[tuple[float, float]
     """Suppression in the declared groups of prompts: a panel a group, a row a cell (encoder rate,
     denoiser rate); bars: single training seeds; dashed: from where a model is said to obey."""
     measures = {name: partial(why.suppression, pick=pick) for name, pick in GROUPS.items()}
-    figure = _cells(results, order, measures)
-    for axes in figure.axes:
-        guide(axes, why.OBEYS, "--")
-        share_axis(axes, "suppression, %", low=-0.25)
-    return figure
+    return _up_to_obedience(_cells(results, order, measures))
 
 
 @in_style
@@ -102,16 +92,22 @@ def effects(
     return figure
 
 
+def _up_to_obedience(figure: Figure) -> Figure:
+    """Panels of suppression, with the line from which a model obeys."""
+    for axes in figure.axes:
+        guide(axes, why.OBEYS, "--")
+        share_axis(axes, "suppression, %", low=-0.25)
+    return figure
+
+
 def _cells(results: dict[str, Result], order, measures: dict[str, Measure]) -> Figure:
     runs = {cell: why.runs_of(results, *cell) for cell in order}
     panels = {
         title: pd.DataFrame({title: {cell: measure(some) for cell, some in runs.items()}})
         for title, measure in measures.items()
     }
-    figure = forest(
-        panels, lambda *_: {"color": PALETTE[0], "marker": MARKERS[0]},
-        lambda cell: "encoder {}, denoiser {}".format(*map(percent, cell)), 2.2 + 2.0 * len(panels),
-    )  # fmt: skip
+    name = lambda cell: "encoder {}, denoiser {}".format(*map(percent, cell))  # noqa: E731
+    figure = forest(panels, name=name, width=2.2 + 2.0 * len(panels))
     for axes, measure in zip(figure.axes, measures.values(), strict=True):
         for y, some in enumerate(runs.values()):
             if len(some) > 1:
@@ -133,14 +129,7 @@ def generalises(runs: list[Result]) -> Figure:
         for title, conditions in kinds.items()
     }  # fmt: skip
     looks = {taught: {"color": PALETTE[i], "marker": MARKERS[i]} for taught, i in DENIED.items()}
-    figure = forest(panels, lambda row, _: looks[row[0]], _kind_of, 6.6)
-    for axes in figure.axes:
-        guide(axes, why.OBEYS, "--")
-        share_axis(axes, "suppression, %", low=-0.25)
-    return figure
-
-
-DENIED = {True: 0, False: 4}  # whether captions denied an object -> its place in the palette
+    return _up_to_obedience(forest(panels, lambda row, _: looks[row[0]], _kind_of, 6.6))
 
 
 def _kind_of(row: tuple[bool, bool]) -> str:
@@ -157,7 +146,7 @@ def repairs(results: dict[str, Result]) -> Figure:
         look = {"color": PALETTE[i], "marker": MARKERS[i], "label": name}
         mine = _with_most_examples(results, part)
         steps = [result.record["cell"]["steps"] for result in mine]
-        for axes, pick in zip(panels, (TRAINED, PLAIN), strict=False):
+        for axes, pick in zip(panels, (why.TRAINED, why.PLAIN), strict=False):
             found = [why.suppression([result], pick) for result in mine]
             axes.vlines(steps, [e.low for e in found], [e.high for e in found], color=PALETTE[i])
             axes.plot(steps, [e.value for e in found], **look)
