@@ -9,7 +9,7 @@ from diffusers.models.attention_processor import AttnProcessor, SlicedAttnProces
 
 from families import FAMILIES, build, draw
 from whitebear.errors import UserError
-from whitebear.hooks import capture_attention, steer_attention
+from whitebear.hooks import capture_attention, coverage, steer_attention
 from whitebear.hooks.words import ROLES, positions, read_back, roles, selection, tokenise
 from whitebear.models import families
 from whitebear.models.families import denoiser_of
@@ -138,8 +138,8 @@ def test_attention_to_text_of_a_kind_that_no_table_lists(spoiled, hook):
     block = spoiled.unet.mid_block.attentions[0].transformer_blocks[0]
     block.attn2 = OwnAttention(block.attn2)
     with (
-        pytest.raises(UserError, match=r"UNet.* has 1 attention layers that read text and are not"
-                                       r" known \(mid_block.*attn2\); describe it in FAMILIES"),
+        pytest.raises(UserError, match=r"UNet.* has attention that reads text and is not known:"
+                                       r" 1 layers \(mid_block.*attn2\); describe this class"),
         hook(spoiled, ["bear"], layers="up_blocks.*"),
     ):  # fmt: skip
         draw(spoiled, "sd", PROMPT)
@@ -152,7 +152,9 @@ def test_a_joint_model_whose_entry_falls_short(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setitem(families.FAMILIES, name, entry)
         with (
-            pytest.raises(UserError, match=r"2 attention layers .* not known \(transformer_blocks"),
+            pytest.raises(
+                UserError, match=r"not known: 2 layers \(transformer_blocks.0.attn, single"
+            ),
             capture_attention(pipe, ["bear"]),
         ):
             draw(pipe, "flux", PROMPT)
@@ -176,7 +178,7 @@ def test_a_joint_model_whose_entry_lists_too_much(monkeypatch):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_attention_is_found_without_the_table(name):
     denoiser = denoiser_of(build(name))
-    found = families.attention_modules(denoiser)
+    found = coverage.attention_modules(denoiser)
     assert found == {p: m for p, m in denoiser.named_modules() if hasattr(m, "processor")}
     assert {layer.path for layer in families.known_layers(denoiser)} <= set(found)
 

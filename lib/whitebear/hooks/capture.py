@@ -217,6 +217,20 @@ def capture_attention(
     Raises UserError for anything that cannot be seen (a compiled model, another attention
     backend, a word that is not in the prompt), at the start where possible, at the latest when
     the block ends: an incomplete capture is never handed out.
+
+    >>> from whitebear.models.load import load_pipeline
+    >>> pipe = load_pipeline("pocket")
+    >>> with capture_attention(pipe, ["bear"], ("mass", "map"), grid=4) as cap:
+    ...     images = pipe("a picture of a bear", num_inference_steps=2).images
+    >>> data = cap.dataset()
+    >>> data.token.values.tolist()
+    ['bear', '<bos>', '<eos>', '<pad>', '<other>']
+    >>> dict(data.mass.sizes)
+    {'sample': 1, 'step': 2, 'layer': 7, 'token': 5}
+    >>> dict(data["map"].sizes)
+    {'sample': 1, 'step': 2, 'layer': 7, 'token': 5, 'y': 4, 'x': 4}
+    >>> bool((abs(data.mass.sum("token") - 1) < 1e-5).all())  # a softmax over the text
+    True
     """
     return AttentionCapture(
         pipe, tokens, reduce, grid, heads, roles,

@@ -21,18 +21,16 @@ from torch.nn.functional import scaled_dot_product_attention as sdpa
 from torch.overrides import TorchFunctionMode
 
 from whitebear.errors import UserError
+from whitebear.hooks.coverage import refuse_unknown
 from whitebear.hooks.kernels import attention_and_lse
 from whitebear.models.families import (
     Call,
-    attention_modules,
     denoiser_of,
     family_of,
     image_grid,
     is_joint,
     joint_slices,
-    known_layers,
     read_call,
-    reads_text,
 )
 
 if TYPE_CHECKING:
@@ -139,37 +137,7 @@ class Hub:
             add(layer.module.register_forward_pre_hook(self.wake(path)))
             add(layer.module.register_forward_hook(self.sleep, always_call=True))
         if layers:
-            self.watch_coverage()
-
-    def watch_coverage(self) -> None:
-        """Refuse, in the first denoiser call, attention to text that `known_layers` leaves out."""
-        known = {layer.path for layer in known_layers(self.denoiser)}
-        unknown: list[str] = []
-
-        def note(path: str):
-            def hook(module, args, kwargs):
-                if reads_text(args, kwargs, self.run.n_text, math.prod(self.run.grid)):
-                    unknown.append(path)
-
-            return hook
-
-        def judge(module, args, output):
-            for handle in handles:
-                handle.remove()
-            if unknown:
-                shown = ", ".join(unknown[:3]) + ", ..." * (len(unknown) > 3)
-                raise UserError(
-                    f"{type(module).__name__} has {len(unknown)} attention layers that read text"
-                    f" and are not known ({shown}); describe it in FAMILIES of"
-                    " whitebear/models/families.py"
-                )
-
-        handles = [self.denoiser.register_forward_hook(judge)] + [
-            module.register_forward_pre_hook(note(path), with_kwargs=True)
-            for path, module in attention_modules(self.denoiser).items()
-            if path not in known
-        ]
-        self.handles += handles
+            self.handles += refuse_unknown(self.denoiser, lambda: self.run)
 
     def hear(self, name: str):
         def hook(module, args, kwargs):

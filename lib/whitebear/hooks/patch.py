@@ -109,5 +109,17 @@ def patch_text(
     image, in the order in which they are drawn, over as many calls of the pipeline as it takes.
 
     Raises UserError where two prompts have no such positions or not as many.
+
+    >>> import torch
+    >>> from whitebear.models.load import load_pipeline
+    >>> pipe = load_pipeline("pocket")
+    >>> options = {"num_inference_steps": 2, "output_type": "np"}
+    >>> noise = [torch.Generator().manual_seed(seed) for seed in (0, 0)]
+    >>> with patch_text(pipe, "no bear", "a bear", "all"):
+    ...     patched = pipe("no bear", generator=noise[0], **options).images
+    >>> patched.shape
+    (1, 64, 64, 3)
+    >>> bool((abs(patched - pipe("a bear", generator=noise[1], **options).images) < 1e-4).all())
+    True
     """
     return Patching(pipe, prompt, source_prompt, positions, concept, steps)

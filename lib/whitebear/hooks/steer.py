@@ -57,15 +57,10 @@ def steer_attention(
 ) -> Steering:
     """Multiply attention to `tokens` by `weight` (0: not looked at) in a with-block.
 
-    tokens, layers, branch, steps and prompts are those of `capture_attention`. One word a prompt
-    needs the prompts, in the order in which they are drawn, over as many calls of the pipeline as
-    it takes; no grouping by word is needed:
-
-        with steer_attention(pipe, {"concept": words}, 0.0, prompts=prompts):
-            for rows in batches:
-                pipe(prompts[rows])
-
-    For words with different weights, nest blocks: factors of one word multiply.
+    tokens, layers, branch, steps and prompts are those of `capture_attention`. One word a prompt,
+    `{"concept": words}`, needs prompts=[...] in the order in which they are drawn, over as many
+    calls of the pipeline as it takes: rows need not be grouped by word. For words with different
+    weights, nest blocks; factors of one word multiply.
 
     renormalize=False: P[query, word] becomes w P[query, word] and rows no longer sum to 1 (the
     re-weighting of Prompt-to-Prompt, Hertz et al. 2022), by scaling the word's values.
@@ -73,6 +68,20 @@ def steer_attention(
     what the word lost. In joint attention both act on every query, of image and of text.
 
     Raises UserError as `capture_attention` does, and for a weight that is no number >= 0.
+
+    >>> from whitebear.hooks import capture_attention
+    >>> from whitebear.models.load import load_pipeline
+    >>> pipe, prompts = load_pipeline("pocket"), ["a bear", "a white car"]
+    >>> tokens = {"concept": ["bear", "car"]}
+    >>> with (
+    ...     steer_attention(pipe, tokens, 0.0, renormalize=True, prompts=prompts),
+    ...     capture_attention(pipe, tokens, prompts=prompts) as cap,
+    ... ):
+    ...     images = pipe(prompts, num_inference_steps=2, output_type="np").images
+    >>> images.shape
+    (2, 64, 64, 3)
+    >>> cap.dataset().mass.sel(token="concept").max(("step", "layer")).values.tolist()
+    [0.0, 0.0]
     """
     return Steering(
         pipe, tokens, weight, renormalize,

@@ -24,6 +24,13 @@ def text_states(pipe: DiffusionPipeline, prompts: Sequence[str]) -> dict[str, xr
     (prompt, position) tell what stands where.
 
     Raises UserError for no prompts or a pipeline without text encoders.
+
+    >>> from whitebear.models.load import load_pipeline
+    >>> data = text_states(load_pipeline("pocket"), ["a bear", "no bear"])["text_encoder"]
+    >>> dict(data.states.sizes)
+    {'prompt': 2, 'layer': 5, 'position': 77, 'feature': 128}
+    >>> data.role[0, :5].values.tolist()
+    ['bos', 'other', 'other', 'eos', 'pad']
     """
     prompts = list(prompts)
     if not prompts or not all(isinstance(text, str) for text in prompts):

@@ -7,7 +7,6 @@ and keys (SD3, FLUX): what cannot be read from the model or its pipeline stands 
 
 import inspect
 import math
-import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -81,32 +80,11 @@ def is_joint(denoiser: nn.Module) -> bool:
     return family_of(denoiser).text_first is not None
 
 
-def attention_modules(denoiser: nn.Module) -> dict[str, nn.Module]:
-    """Path -> module of all attention in a denoiser, known or not: what has a processor, or is
-    called attention and holds no other."""
-    found: dict[str, nn.Module] = {}
-    for path, module in reversed(list(denoiser.named_modules())):  # children come before parents
-        inside = any(other.startswith(f"{path}.") for other in found)
-        if hasattr(module, "processor"):
-            found = {p: m for p, m in found.items() if not p.startswith(f"{path}.")}
-            found[path] = module
-        elif path and not inside and re.search("attn|attention", type(module).__name__.lower()):
-            found[path] = module
-    return dict(reversed(found.items()))
-
-
-def reads_text(args: tuple, kwargs: dict, n_text: int, n_image: int) -> bool:
-    """Whether a module that is called so is given image and text, as two sequences or as one."""
-    given = (*args, *(value for name, value in kwargs.items() if "mask" not in name))
-    lengths = {x.shape[1] for x in given if isinstance(x, torch.Tensor) and x.ndim > 2}
-    return n_text + n_image in lengths or (n_text in lengths and lengths != {n_text})
-
-
 def known_layers(denoiser: nn.Module) -> list[Layer]:
     """Attention modules that see text, in the order in which the image passes them.
 
-    Whether these are all shows when the denoiser is called: the hooks hold them against
-    `attention_modules`. UserError where there are none.
+    Whether these are all shows when the denoiser is called, see `hooks.coverage`. UserError where
+    there are none.
     """
     family = family_of(denoiser)
     layers = [
