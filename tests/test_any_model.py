@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from diffusers import FluxPipeline
+from diffusers import ChromaPipeline, FluxPipeline
 from IPython.core.interactiveshell import InteractiveShell
 
 import conftest
@@ -26,24 +26,27 @@ from whitebear.prompts import prompt_grid
 from whitebear.scoring import judge as scoring
 from whitebear.scoring.calibration import NEUTRAL, calibrate
 
-FAMILIES = ("sd", "sdxl", "sd3", "flux")
+FAMILIES = ("sd", "sdxl", "sd3", "flux", "chroma")
 CHAPTERS = ("03", "04", "05", "06", "07", "08", "10")
 GUIDANCE = {"flux": 0.0}  # as FLUX.1-schnell; the others are guided
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory, tiny_clip_dir):
-    """A pipeline folder of each family, and CLIP to judge them; FLUX draws 64 pixels, not 1024."""
-    home, start = tmp_path_factory.mktemp("families"), FluxPipeline.__init__
-    spell = conftest.tiny_tokenizer
+    """A pipeline folder of each family, and CLIP to judge them; all draw 64 pixels, not 1024."""
+    home, spell = tmp_path_factory.mktemp("families"), conftest.tiny_tokenizer
 
-    @functools.wraps(start)
-    def small(self, *parts, **named):
-        start(self, *parts, **named)
-        self.default_sample_size = 8
+    def small(start):
+        @functools.wraps(start)
+        def init(self, *parts, **named):
+            start(self, *parts, **named)
+            self.default_sample_size = 8
+
+        return init
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(FluxPipeline, "__init__", small)
+        for kind in (FluxPipeline, ChromaPipeline):  # their size is no part of their transformer
+            patch.setattr(kind, "__init__", small(kind.__init__))
         patch.setattr(scoring, "SAME_CLIP_FOR_ALL", str(tiny_clip_dir))
         # a token is a letter here, so prompts of ordinary length need more than 77
         patch.setattr(families, "tiny_tokenizer", lambda: spell(256))
@@ -72,7 +75,8 @@ def run_notebook(path, parameters: dict) -> None:
     InteractiveShell.clear_instance()
 
 
-@pytest.mark.parametrize("family", FAMILIES[1:])  # the chapters' own defaults are a StableDiffusion
+# The chapters' own defaults are a StableDiffusion, and Chroma is in no preset.
+@pytest.mark.parametrize("family", FAMILIES[1:4])
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_a_chapter_runs_on_any_model(folders, family, chapter, tmp_path, capsys):
     parameters = {
@@ -139,7 +143,7 @@ def test_negative_prompts_act_where_there_is_guidance_and_are_left_out_elsewhere
     assert list(dict.fromkeys(controls.what)) == ["as it is", "weight 1/2", "weight 0"]
 
 
-@pytest.mark.parametrize("family", ["sd3", "flux"])
+@pytest.mark.parametrize("family", ["sd3", "flux", "chroma"])
 def test_sources_are_padded_like_the_prompts_that_they_replace(pipes, family):
     """T5 reads its padding, so states of another length are other states."""
     pipe, prompt = pipes[family], "a bear"
@@ -147,8 +151,10 @@ def test_sources_are_padded_like_the_prompts_that_they_replace(pipes, family):
         with patch_text(pipe, "a car", prompt, "all") as patch:
             families.draw(pipe, family, "a car", max_sequence_length=length)
         states = next(iter(patch.sources.values()))
-        options = {"prompt_3": None} if family == "sd3" else {}
-        wanted = pipe.encode_prompt(prompt, prompt_2=None, max_sequence_length=length, **options)[0]
+        options = {"sd3": {"prompt_2": None, "prompt_3": None}, "flux": {"prompt_2": None}}
+        wanted = pipe.encode_prompt(prompt, max_sequence_length=length, **options.get(family, {}))[
+            0
+        ]
         assert torch.allclose(states, wanted[0], atol=1e-5)
 
 
