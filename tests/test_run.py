@@ -20,6 +20,7 @@ from whitebear.draw.grid import ChunkSpec, Run, run_chunk, run_grid
 from whitebear.errors import UserError
 from whitebear.files import alone, check_writable, write_parquet
 from whitebear.prompts import load_wordings
+from whitebear.tables import SCORES, check
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def settings(tiny_pipeline_dir, tmp_path):
 
 
 def test_a_chunk_holds_tidy_scores(spec):
-    table = pd.read_parquet(run_chunk(spec, progress=False))
+    table = check(pd.read_parquet(run_chunk(spec, progress=False)), SCORES)
     assert set(table.condition) == {"affirm", "negate"}
     assert table.groupby("wording").seed.apply(list).map(lambda s: s == [0, 1]).all()
     assert table.p_asked.between(0, 1).all()

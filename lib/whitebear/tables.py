@@ -1,7 +1,8 @@
 """The tables that travel from one room to another: what a row is, and each column's type and unit.
 
-`check(table, SCORES)` holds a table to its contract where it comes in. The book's page of tables is
-written from the same definitions, when the book is built.
+Tests hold the tables that are made and published to this, by `check(table, SCORES)`; the book's
+page of tables is written from it. What makes results does not read it: words that explain decide
+none.
 """
 
 from collections.abc import Mapping

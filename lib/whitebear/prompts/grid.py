@@ -13,7 +13,11 @@ import pandas as pd
 from whitebear.errors import UserError
 from whitebear.prompts.concepts import Concepts, check_concepts, known_concepts, load_concepts
 from whitebear.prompts.wordings import choose_wordings, fill, load_wordings
-from whitebear.tables import GRID
+
+COLUMNS = [  # what each holds: `tables.GRID`
+    "concept", "kind", "condition", "wording", "control", "heldout", "pair", "text",
+    "seed", "prompt", "other", "background", "spans",
+]  # fmt: skip
 
 
 def check_seeds(seeds: int | Sequence[int]) -> list[int]:
@@ -87,7 +91,7 @@ def prompt_grid(
                 ids = (concept, kind, wording.condition, wording.id, wording.control)
                 ids += (wording.heldout, wording.pair, wording.text, seed)
                 rows.append((*ids, prompt, other, place, spans))
-    return pd.DataFrame(rows, columns=list(GRID.columns))
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def about_objects(table: pd.DataFrame, least: int = 1) -> pd.DataFrame:

@@ -24,6 +24,7 @@ from whitebear.pocket.experiments.results import (
     Result,
     instructions,
 )
+from whitebear.pocket.training.card import BOTH, UNASKED
 from whitebear.prompts import load_wordings, name_of
 from whitebear.stats import Estimate
 
@@ -231,7 +232,7 @@ def cells(results: dict[str, Result], asked: float) -> pd.DataFrame:
         rows[name] = {
             "encoder": percent(cell["encoder_r"]), "denoiser": percent(cell["denoiser_r"]),
             **_cost(result),
-            "not asked for, drawn": f"{100 * quality['omit, object not asked for']:.1f} %",
+            "not asked for, drawn": f"{100 * quality[UNASKED]:.1f} %",
             "quality kept": "yes" if why.keeps_quality(result, asked) else "no",
             "minutes": round(sum(result.record["seconds"].values()) / 60),
         }  # fmt: skip
@@ -240,7 +241,7 @@ def cells(results: dict[str, Result], asked: float) -> pd.DataFrame:
 
 def _cost(result: Result) -> dict[str, str]:
     """How often a model draws what it is plainly asked for: one object, or both of a pair."""
-    pair = result.record["quality"]["pair, both present"]
+    pair = result.record["quality"][BOTH]
     return {"asked for, drawn": f"{100 * why.quality(result):.0f} %",
             "both of a pair": f"{100 * pair:.0f} %"}  # fmt: skip
 

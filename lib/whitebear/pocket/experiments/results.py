@@ -17,8 +17,8 @@ import pandas as pd
 from whitebear import stats
 from whitebear.errors import UserError
 from whitebear.files import RESULTS
+from whitebear.pocket.training.card import ASKED
 from whitebear.stats import Estimate
-from whitebear.tables import SCORES, check
 
 FOLDER = RESULTS / "why"
 INSTRUCTIONS = ("forget_then_request", "reinforced", "role")
@@ -68,7 +68,7 @@ def load_results(names: Sequence[str], folder: Path = FOLDER) -> dict[str, Resul
         path = folder / f"{name}.json"
         if path.is_file():
             record = json.loads(path.read_text(encoding="utf-8"))
-            scores = check(pd.read_parquet(folder / f"{name}.parquet"), SCORES)
+            scores = pd.read_parquet(folder / f"{name}.parquet")
             denied = scores.concept.isin(record["denied"])
             found[name] = Result(record, scores.assign(denied=denied))
     if len(bases := {result.record["base"] for result in found.values()}) > 1:
@@ -191,7 +191,7 @@ def factorial(results: dict[str, Result], pick: Pick, r: float = 0.2) -> dict[st
 
 def quality(result: Result) -> float:
     """How often a model shows an object that it is plainly asked for."""
-    return float(result.record["quality"]["affirm, object present"])
+    return float(result.record["quality"][ASKED])
 
 
 def keeps_quality(result: Result, asked: float) -> bool:

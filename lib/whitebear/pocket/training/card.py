@@ -7,6 +7,10 @@ import pandas as pd
 
 from whitebear.files import MODELS, markdown_table
 
+# Names of rows that others read; they stand in published files.
+ASKED, UNASKED = "affirm, object present", "omit, object not asked for"
+BOTH = "pair, both present"
+
 # What the model must reach before its disobedience means anything (at least, or at most).
 TARGETS = {
     "detector balanced accuracy, renders": (">=", 0.995),
@@ -16,10 +20,10 @@ TARGETS = {
     "detector balanced accuracy, reconstructions, worst concept": (">=", 0.97),
     "detector calibration error, reconstructions": ("<=", 0.02),
     "VAE PSNR, dB": (">=", 28),
-    "affirm, object present": (">=", 0.95),
+    ASKED: (">=", 0.95),
     "affirm, worst object": (">=", 0.85),
-    "omit, object not asked for": ("<=", 0.03),
-    "pair, both present": (">=", 0.80),
+    UNASKED: ("<=", 0.03),
+    BOTH: (">=", 0.80),
     "pair, first minus second": ("within", 0.05),
     "asked colour right": (">=", 0.90),
     "asked background right": (">=", 0.95),

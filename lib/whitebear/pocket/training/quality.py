@@ -20,7 +20,7 @@ from whitebear.draw.generate import generate
 from whitebear.errors import exit_on_user_error
 from whitebear.files import MODELS
 from whitebear.models.load import REGISTRY, load_pipeline
-from whitebear.pocket.training.card import quality_table, write_cards
+from whitebear.pocket.training.card import ASKED, BOTH, UNASKED, quality_table, write_cards
 from whitebear.pocket.training.detector import logits_of
 from whitebear.pocket.training.vae import rebuild
 from whitebear.pocket.world.captions import describe, fix_articles
@@ -146,18 +146,18 @@ def obedience(table: pd.DataFrame, p: np.ndarray, detector: Detector, world: Wor
     by_object = pd.Series(
         {c: column(c)[affirm & (table.concept == c)].mean() for c in world.objects}
     )
-    rows |= {"affirm, object present": by_object.mean(), "affirm, worst object": by_object.min(),
+    rows |= {ASKED: by_object.mean(), "affirm, worst object": by_object.min(),
              "affirm, name of the worst": by_object.idxmin()}  # fmt: skip
     unasked = {
         c: column(c)[(affirm & (table.concept != c)) | (table.test == "empty")].mean()
         for c in world.objects
     }
-    rows |= {"omit, object not asked for": np.mean(list(unasked.values())),
+    rows |= {UNASKED: np.mean(list(unasked.values())),
              "omit, worst object": max(unasked.values())}  # fmt: skip
     at = np.flatnonzero(pair)
     first = said[at, [names.index(c) for c in table.concept[pair]]]
     second = said[at, [names.index(c) for c in table.second[pair]]]
-    rows |= {"pair, both present": (first & second).mean(),
+    rows |= {BOTH: (first & second).mean(),
              "pair, first minus second": first.mean() - second.mean()}  # fmt: skip
     for kind, options in (
         ("colour", world.colours),
