@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from whitebear.book.build.colab import installed, lacking, prepare
+from whitebear.book.build.colab import CHAPTERS, installed, lacking, prepare
 from whitebear.errors import UserError
 from whitebear.files import ROOT
 
@@ -13,6 +13,7 @@ from whitebear.files import ROOT
 # oldest that its transformers accepts).
 COLAB = {
     "accelerate": "1.14.0", "diffusers": "0.39.0", "matplotlib": "3.10.0", "numpy": "2.1.3",
+    "ipywidgets": "7.7.1",
     "pandas": "2.2.3", "pillow": "11.3.0", "pyarrow": "18.1.0", "safetensors": "0.8.0",
     "scipy": "1.16.3", "seaborn": "0.13.2", "tokenizers": "0.22.2", "torch": "2.11.0+cu128",
     "huggingface_hub": "1.5.0", "tqdm": "4.67.3", "transformers": "5.15.0", "xarray": "2025.12.0",
@@ -35,6 +36,11 @@ def test_colab_lacks_one_package(asked, capsys):
     (line,) = capsys.readouterr().out.splitlines()
     assert "Kept: torch 2.11.0+cu128, diffusers 0.39.0, transformers 5.15.0." in line
     assert line.endswith("Installed: resvg_py 0.5.0 (not there).")
+
+
+def test_what_chapters_load_beside_the_library_is_looked_for(asked):
+    bare = {name: version for name, version in COLAB.items() if name not in CHAPTERS}
+    assert {pin.partition("==")[0] for pin in lacking(ROOT, bare.get)} == set(CHAPTERS)
 
 
 def test_only_what_is_too_old_is_replaced(asked, capsys):

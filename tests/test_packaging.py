@@ -12,9 +12,11 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import whitebear
+from whitebear.book.build import colab
 from whitebear.files import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+OWNERS = packages_distributions()
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text())
 
 
@@ -64,17 +66,51 @@ def test_the_lock_file_is_complete():
     assert missing == nvidia  # those come with torch's own wheel, and only with the GPU build
 
 
-def test_every_import_of_the_library_is_a_declared_dependency():
-    declared = {canonicalize_name(r.name) for r in requirements()}
-    owners, undeclared = packages_distributions(), {}
-    for path in (ROOT / "lib").rglob("*.py"):
-        for name in imported(path.read_text()) - set(sys.stdlib_module_names) - {"whitebear"}:
-            if not {canonicalize_name(owner) for owner in owners.get(name, [])} & declared:
-                undeclared[str(path.relative_to(ROOT))] = name
-    undeclared.pop(
-        "lib/whitebear/book/build/mathml.py", None
-    )  # Sphinx and docutils come with Jupyter Book
+ROOM = {  # folder of the library -> the extra that brings what it imports beside the core
+    "book": "book",
+    "pocket": "train",
+}
+LIBRARY = ROOT / "lib" / "whitebear"
+
+
+@pytest.mark.parametrize("room", sorted(path.name for path in LIBRARY.iterdir() if path.is_dir()))
+def test_what_a_room_imports_is_declared_where_it_belongs(room):
+    """The core stands on the dependencies alone, pocket and book on them and an extra each."""
+    extra = PROJECT["optional-dependencies"][ROOM[room]] if room in ROOM else []
+    declared = {canonicalize_name(Requirement(r).name) for r in PROJECT["dependencies"] + extra}
+    undeclared = {
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in (LIBRARY / room).rglob("*.py")
+        for name in imported(path.read_text()) - set(sys.stdlib_module_names) - {"whitebear"}
+        if not {canonicalize_name(owner) for owner in OWNERS.get(name, [])} & declared
+        and path.name != "mathml.py"  # Sphinx and docutils come with Jupyter Book
+    }
     assert not undeclared
+
+
+def test_the_core_needs_nothing_of_the_book():
+    core = {Requirement(r).name for r in PROJECT["dependencies"]}
+    loaded = {
+        owner
+        for path in LIBRARY.rglob("*.py")
+        if path.relative_to(LIBRARY).parts[0] not in ROOM
+        for name in imported(path.read_text())
+        for owner in OWNERS.get(name, [])
+    }
+    through_others = {"accelerate", "huggingface_hub", "tokenizers"}  # diffusers loads weights
+    assert core - through_others <= loaded
+
+
+def test_a_chapter_on_colab_finds_what_it_loads():
+    book = {Requirement(r).name for r in PROJECT["optional-dependencies"]["book"]}
+    loaded = {
+        owner
+        for room in ("book/chapters", "book/explorer", "book/figures", "book/report", "pocket")
+        for path in (LIBRARY / room).rglob("*.py")
+        for name in imported(path.read_text())
+        for owner in OWNERS.get(name, [])
+    }
+    assert loaded & book == set(colab.CHAPTERS)
 
 
 def imported(source: str) -> set[str]:

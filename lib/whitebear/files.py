@@ -32,7 +32,18 @@ WORLD = DATA / "world"
 PROMPTS = DATA / "prompts"
 MODELS = DATA / "models"
 RESULTS = DATA / "results"
+REPOSITORY = "https://github.com/whitebear-book/white-bear"
 DRIVE = Path("/content/drive")  # where Colab puts Google Drive; its files are in MyDrive
+
+
+def shipped(path: Path) -> Path:
+    """The path, of something in data/. Raises `UserError` where the library is installed alone."""
+    if not DATA.is_dir() and path.is_relative_to(DATA):
+        raise UserError(
+            f"data/{path.relative_to(DATA)} is not there: whitebear was installed without the book;"
+            f" clone {REPOSITORY} and install it from there (pip install -e .)"
+        )
+    return path
 
 
 def check_writable(folder: str | os.PathLike) -> Path:

@@ -22,7 +22,11 @@ SEED = 20260401
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its interval, from `n` pictures of `concepts` concepts. NaN: cannot be said."""
+    """A value with its interval, from `n` pictures of `concepts` concepts. NaN: cannot be said.
+
+    >>> Estimate(0.931, 0.902, 0.96, n=640, concepts=24).percent()
+    '93 % [90, 96]'
+    """
 
     value: float
     low: float

@@ -34,6 +34,12 @@ class Artist:
     model: short name, pipeline folder or hub id; steps, guidance: what its authors recommend
     unless given. Files are looked for, and weights loaded, when they are needed first. Raises
     `UserError` for an unknown model and for sampling that cannot be.
+
+    >>> from whitebear.prompts import prompt_grid
+    >>> artist = Artist("pocket", steps=1)
+    >>> rows = artist.draw_and_judge(prompt_grid(["bear"], ["omit"], seeds=1), progress=False)
+    >>> artist.draw(rows[:2], progress=False).shape, rows.present.dtype
+    ((2, 64, 64, 3), dtype('bool'))
     """
 
     def __init__(

@@ -9,12 +9,14 @@ renormalised. In cross-attention P sums to 1 over the text keys, in joint attent
 image.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import diffusers
 import numpy as np
 import torch
-import xarray as xr
 from diffusers import DiffusionPipeline
 from torch.nn.functional import adaptive_avg_pool2d
 
@@ -24,6 +26,9 @@ from whitebear.hooks.kernels import add_mask, row_blocks, scores
 from whitebear.hooks.listener import Listener
 from whitebear.hooks.words import ROLES, TEXT, check_names, check_tokens
 from whitebear.models.families import layer_grid, place_of
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 REDUCTIONS = ("mass", "map", "entropy")
 
@@ -133,6 +138,8 @@ class AttentionCapture(Listener):
         calls: a second-order scheduler makes two a step, each with its own timestep.
         Raises UserError where nothing was captured or runs of the block do not fit together.
         """
+        import xarray as xr  # brings pandas, which hooks alone do not need
+
         if not self.expected:
             raise UserError("nothing was captured; call the pipeline inside the block")
         steps = {tuple(self._steps(i)) for i in range(len(self.kept))}
@@ -143,7 +150,7 @@ class AttentionCapture(Listener):
             raise UserError(
                 f"layers have {sorted(heads)} heads; choose layers of one kind with layers=..."
             )
-        data = xr.Dataset({name: self._variable(name) for name in self.reduce})
+        data = xr.Dataset({name: xr.Variable(*self._variable(name)) for name in self.reduce})
         return data.assign_coords(self._coordinates()).assign_attrs(
             pipeline=type(self.pipe).__name__, scheduler=type(self.pipe.scheduler).__name__,
             branch=self.branch, heads=self.heads, joint=int(self.joint),
@@ -156,7 +163,7 @@ class AttentionCapture(Listener):
         every = range(first, len(self.about[run]["times"]))
         return [s for s in every if self.steps is None or s in self.steps][:count]
 
-    def _variable(self, name: str) -> xr.DataArray:
+    def _variable(self, name: str) -> tuple[list[str], np.ndarray]:
         runs = [
             torch.stack([torch.stack(layer, 1) for layer in run[name].values()], 2)
             for run in self.kept
@@ -164,7 +171,7 @@ class AttentionCapture(Listener):
         dims = ["sample", "step", "layer"]
         dims += ["head"] if self.heads == "all" else []
         dims += {"mass": ["token"], "map": ["token", "y", "x"], "entropy": []}[name]
-        return xr.DataArray(torch.cat(runs).float().cpu().numpy(), dims=dims)
+        return dims, torch.cat(runs).float().cpu().numpy()
 
     def _coordinates(self) -> dict:
         about, steps = self.about[0], self._steps(0)

@@ -1,16 +1,21 @@
 """What the text encoders make of prompts, layer by layer and token by token."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-import xarray as xr
 from diffusers import DiffusionPipeline
 from torch import nn
 
 from whitebear.errors import UserError
 from whitebear.hooks.words import ROLES, Segment, roles, tokenise
 from whitebear.models.families import T5_LENGTH, masks_text
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 BATCH = 64  # prompts at a time
 
@@ -50,6 +55,8 @@ def text_states(pipe: DiffusionPipeline, prompts: Sequence[str]) -> dict[str, xr
 
 @torch.no_grad()
 def _states(encoder: nn.Module, segment: Segment, masked: bool, device) -> xr.Dataset:
+    import xarray as xr  # brings pandas, which hooks alone do not need
+
     layers, last = [], []
     named = roles(segment)
     real = (~named[..., ROLES.index("pad")]).long().to(device)

@@ -23,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 from transformers.utils import logging as transformers_logging
 
 from whitebear.errors import UserError, nearest
+from whitebear.files import shipped
 from whitebear.models.presets import REGISTRY, ModelEntry, place
 
 EXPORTED = "exported"  # beside models: a finished export on its way into their place
@@ -71,7 +72,7 @@ def locate(model: str) -> Path:
     """The checked local folder of a model; a hub id is downloaded on first use."""
     entry = find_model(model)
     if entry is REGISTRY["pocket"] or Path(entry.source).exists():
-        folder = Path(entry.source).resolve()
+        folder = shipped(Path(entry.source).resolve())
     else:
         folder = _download(entry)
     check_pipeline_folder(folder)

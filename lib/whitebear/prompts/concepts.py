@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from whitebear.errors import UserError, nearest
-from whitebear.files import PROMPTS, WORLD
+from whitebear.files import PROMPTS, WORLD, shipped
 from whitebear.prompts.wordings import KINDS, fill, read_csv
 
 KINDS_OF_WORLD = ("object", "colour", "background", "style")
@@ -67,7 +67,7 @@ def load_concepts(path: Path = WORLD / "concepts.csv") -> Concepts:
 def read_concepts(path: Path) -> tuple[Concept, ...]:
     """The lines of concepts.csv. UserError on a missing file, bad header, bad or repeated name."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with shipped(path).open(encoding="utf-8", newline="") as file:
             header, *rows = list(csv.reader(file)) or [[]]
     except FileNotFoundError:
         raise UserError(

@@ -64,6 +64,12 @@ def prompt_grid(
     `other` and `background` are "" where the wording does not use them. `spans` are [start, end)
     character positions of the concept in the prompt. Rows come concept by concept, wording by
     wording, seed by seed.
+
+    >>> grid = prompt_grid(["bear", "owl"], ["affirm"], seeds=2)
+    >>> grid.shape == (2 * grid.wording.nunique() * 2, len(GRID))
+    True
+    >>> grid.prompt[0], grid.spans[0]
+    ('a picture of a bear', [[15, 19]])
     """
     world = load_concepts() if world is None else world
     wordings = load_wordings() if wordings is None else wordings

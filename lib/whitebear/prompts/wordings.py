@@ -13,7 +13,7 @@ from string import Formatter
 import pandas as pd
 
 from whitebear.errors import UserError, nearest
-from whitebear.files import PROMPTS
+from whitebear.files import PROMPTS, shipped
 
 COLUMNS = ("id", "condition", "kind", "heldout", "pair", "text", "control")
 PLACEHOLDERS = {"c", "d", "o", "b"}
@@ -127,6 +127,7 @@ def fill(
 
 def read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """A table of text with exactly these columns. `UserError` where the file has none such."""
+    shipped(path)
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, UnicodeDecodeError, ValueError) as error:

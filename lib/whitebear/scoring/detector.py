@@ -10,7 +10,7 @@ from scipy.special import expit
 from transformers import ResNetForImageClassification
 
 from whitebear.errors import UserError
-from whitebear.files import MODELS
+from whitebear.files import MODELS, shipped
 from whitebear.models.load import check_filled, check_weights, quiet_loading, read_json
 from whitebear.prompts import caption_of
 from whitebear.scoring.clip import CPU, Clip, batches
@@ -27,7 +27,7 @@ class Detector:
     @classmethod
     def load(cls, path: Path = MODELS / "detector", device: str | torch.device = CPU) -> "Detector":
         """Load a detector folder. Raises `UserError` where it is incomplete or no detector."""
-        path = Path(path)
+        path = shipped(Path(path))
         check_weights(path)
         config = read_json(path / "config.json", f"{path} is no detector folder")
         thresholds = config.get("presence_thresholds")

@@ -21,7 +21,8 @@ def save_numbers(
     """Write `<folder>/<notebook>.json`: the scalars that pages may quote from this notebook, and
     its claims for the page that collects them.
 
-    >>> save_numbers(tmp, "03_told_to_forget", affirm_rate=0.95, images=640).name
+    >>> import tempfile
+    >>> save_numbers(tempfile.mkdtemp(), "03_told_to_forget", affirm_rate=0.95, images=640).name
     '03_told_to_forget.json'
 
     Pages then say `{{ told_to_forget_affirm_rate }}`. Values arrive there as they are: round them,
