@@ -6,6 +6,7 @@ INSTALLED := .venv/.installed
 # One process a core, each with one thread: two on the same cores slow each other to a crawl.
 # A test file or notebook stays in one process.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
+DOCTEST := $(BIN)/python -m pytest -q --doctest-modules lib/whitebear
 
 .PHONY: help book test unit full bench lint clean
 
@@ -15,10 +16,12 @@ help:  ## show these targets
 book: $(INSTALLED)  ## install, execute the notebooks and build the site (PROFILE=quick or full)
 	@$(BIN)/python -m whitebear build --profile $(PROFILE)
 
-test: book  ## every test: unit tests, stored notebook outputs, the built pages in a browser
+test: book  ## every test: unit tests, examples of docstrings, stored notebook outputs, the built pages in a browser
+	$(DOCTEST)
 	$(PYTEST) tests notebooks --nbval-lax --nbval-current-env --nbval-cell-timeout=300
 
-unit: $(INSTALLED)  ## only the unit tests: neither notebooks nor browser
+unit: $(INSTALLED)  ## only the unit tests and the examples of docstrings: neither notebooks nor browser
+	$(DOCTEST)
 	$(PYTEST) tests --ignore=tests/site
 
 full: $(INSTALLED)  ## run every chapter at its published size and keep the numbers in data/results (resumable)
