@@ -13,7 +13,7 @@ from whitebear.files import ROOT
 # oldest that its transformers accepts).
 COLAB = {
     "accelerate": "1.14.0", "diffusers": "0.39.0", "matplotlib": "3.10.0", "numpy": "2.1.3",
-    "ipywidgets": "7.7.1",
+    "ipython": "7.34.0", "ipywidgets": "7.7.1",
     "pandas": "2.2.3", "pillow": "11.3.0", "pyarrow": "18.1.0", "safetensors": "0.8.0",
     "scipy": "1.16.3", "seaborn": "0.13.2", "tokenizers": "0.22.2", "torch": "2.11.0+cu128",
     "huggingface_hub": "1.5.0", "tqdm": "4.67.3", "transformers": "5.15.0", "xarray": "2025.12.0",

@@ -15,7 +15,13 @@ from whitebear.errors import UserError
 
 KEPT = ("torch", "diffusers", "transformers")  # worth naming: they decide what the pictures are
 
-CHAPTERS = ("ipywidgets", "matplotlib", "resvg_py", "seaborn")  # of the extra book, what they load
+CHAPTERS = (
+    "ipython",
+    "ipywidgets",
+    "matplotlib",
+    "resvg_py",
+    "seaborn",
+)  # of the extra book, what they load
 
 ABSENT = "not there"
 
