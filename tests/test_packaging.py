@@ -6,6 +6,7 @@ import sys
 import tomllib
 from importlib.metadata import packages_distributions, version
 
+import nbformat
 import pytest
 import yaml
 from packaging.requirements import Requirement
@@ -103,13 +104,11 @@ def test_the_core_needs_nothing_of_the_book():
 
 def test_a_chapter_on_colab_finds_what_it_loads():
     book = {Requirement(r).name for r in PROJECT["optional-dependencies"]["book"]}
-    loaded = {
-        owner
-        for room in ("book/chapters", "book/explorer", "book/figures", "book/report", "pocket")
-        for path in (LIBRARY / room).rglob("*.py")
-        for name in imported(path.read_text())
-        for owner in OWNERS.get(name, [])
-    }
+    rooms = ("book/chapters", "book/explorer", "book/figures", "book/report", "pocket")
+    sources = [path.read_text() for room in rooms for path in (LIBRARY / room).rglob("*.py")]
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        sources += [c.source for c in nbformat.read(path, 4).cells if c.cell_type == "code"]
+    loaded = {owner for s in sources for name in imported(s) for owner in OWNERS.get(name, [])}
     assert loaded & book == set(colab.CHAPTERS)
 
 
