@@ -138,9 +138,8 @@ def test_negative_prompts_act_where_there_is_guidance_and_are_left_out_elsewhere
     with pytest.raises(UserError, match="negative prompt does nothing at guidance 1"):
         attention.watch_negative(artist_of(pipe, 3, 1.0), table)
     unguided = artist_of(pipe, 2, 0.0)
-    _, plain = attention.watch(unguided, table)
-    controls = attention.positive_controls(unguided, table, plain)
-    assert list(dict.fromkeys(controls.what)) == ["as it is", "weight 1/2", "weight 0"]
+    controls = attention.positive_controls(unguided, table)
+    assert list(dict.fromkeys(controls.what)) == ["weight 1/2", "weight 0"]
 
 
 @pytest.mark.parametrize("family", ["sd3", "flux", "chroma"])

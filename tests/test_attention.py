@@ -93,11 +93,11 @@ def test_a_drop_is_sustained_when_it_lasts_half_of_the_steps(fallen, sustained):
 def test_forced_drops_are_seen(artist, table, watched):
     plain = table[table.wording == "affirm-request"]
     data = watched[1].isel(sample=plain.index.to_numpy())
-    found = attention.positive_controls(artist, plain, data)
+    found = attention.positive_controls(artist, plain)
     means = found.groupby("what").auc.mean()
     assert means["weight 0"] == 0
-    assert 0.4 < means["weight 1/2"] / means["as it is"] < 0.7
-    assert len(found) == 4 * len(plain)
+    assert 0.4 < means["weight 1/2"] / attention.add_auc(plain, data).auc.mean() < 0.7
+    assert len(found) == 3 * len(plain)
 
 
 def test_figures_are_drawn(watched, table):

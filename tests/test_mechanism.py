@@ -102,26 +102,25 @@ def test_what_is_obeyed_is_judged_against_its_control():
     assert why_answers.looks_away(mechanism.fall(table, data, [])).verdict == "open"
 
 
-def test_attention_is_exchanged_between_a_wording_and_its_control(monkeypatch):
+def test_attention_is_exchanged_between_a_wording_and_its_control():
     table, data = planted(instructed=False, control=True)
     asked = []
 
-    def follow(artist, rows, weight):
+    def follow(rows):
         """A model whose pictures follow attention alone."""
-        asked.append(weight)
-        return rows.assign(present=weight > 1)
+        asked.append(rows.weight[0])
+        return rows.assign(present=rows.weight > 1)
 
-    monkeypatch.setattr(mechanism, "_weighted", follow)
-    rows = mechanism.exchanged(None, table, data, ["negate-no"])
+    rows = mechanism.exchanged(follow, table, data, ["negate-no"])
     assert asked == [pytest.approx(2), pytest.approx(0.5)]
     found = mechanism.exchange_table(rows)
     assert found.attention["instruction", "the other's"] == found.attention["control", "its own"]
     back, away = why_answers.exchanged(found)
     assert (back.verdict, away.verdict) == ("yes", "yes")
-    monkeypatch.setattr(mechanism, "_weighted", lambda artist, rows, _: rows)
-    still = mechanism.exchange_table(mechanism.exchanged(None, table, data, ["negate-no"]))
+    still = mechanism.exchanged(lambda rows: rows, table, data, ["negate-no"])
+    still = mechanism.exchange_table(still)
     assert [claim.verdict for claim in why_answers.exchanged(still)] == ["no", "no"]
-    none = mechanism.exchange_table(mechanism.exchanged(None, table, data, []))
+    none = mechanism.exchange_table(mechanism.exchanged(follow, table, data, []))
     assert why_answers.exchanged(none) == []
 
 
@@ -129,7 +128,7 @@ def test_weighting_a_word_away_changes_its_picture():
     artist = Artist("pocket", 8, 4.0)
     table = prompt_grid(["owl"], ["affirm"], 1).head(1)
     plain = artist.draw_and_judge(table)
-    same, gone = (mechanism._weighted(artist, table, weight) for weight in (1.0, 0.0))
+    same, gone = (mechanism.weighted(artist, table.assign(weight=w)) for w in (1.0, 0.0))
     assert same.p_asked.iloc[0] == pytest.approx(plain.p_asked.iloc[0], abs=1e-3)
     assert gone.p_asked.iloc[0] != pytest.approx(plain.p_asked.iloc[0], abs=1e-3)
 

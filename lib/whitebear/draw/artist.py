@@ -17,6 +17,7 @@ from diffusers import DiffusionPipeline
 
 from whitebear.draw.generate import check_sampling, generate_batches
 from whitebear.files import digest
+from whitebear.interventions.part import with_part
 from whitebear.models.load import (
     VERSIONS,
     best_device,
@@ -90,6 +91,12 @@ class Artist:
         other = copy.copy(self)
         other.pipe, other.parts = pipe, parts
         return other
+
+    def with_part(self, part: str, source: str | Path, revision: str | None = None) -> "Artist":
+        """The artist with one part of its pipeline exchanged (see `interventions.part`)."""
+        pipe = with_part(self.pipe, part, source, revision)
+        weights = fingerprint(Path(source)) if Path(source).is_dir() else f"{source}@{revision}"
+        return self.using(pipe, f"{self.parts} {part} {weights}")
 
     def batches(
         self, rows: pd.DataFrame, progress: bool = True

@@ -1,15 +1,14 @@
-"""Long measurements, kept concept by concept: what an earlier run has done is not done again.
+"""Long measurements, cached concept by concept: what an earlier run has done is not done again.
 
-A measurement is a function of the rows of a grid. What it returns for a concept is written to a
-folder whose name carries a digest of everything that decides it: model, judge, sampling, prompts,
-versions and the code of this library. A folder that exists is therefore whole and right.
+A measurement is a function of an artist and the rows of a grid. What it returns for a concept is
+written to a folder whose name carries a digest of everything that decides it: model, judge,
+sampling, versions, rows, and the code that it uses. A folder that exists is whole and right.
 """
 
 import os
 import re
 import shutil
 from collections.abc import Callable
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,52 +16,44 @@ import pandas as pd
 import xarray as xr
 from tqdm import tqdm
 
+from whitebear.code import code_digest
 from whitebear.draw.artist import Artist
 from whitebear.errors import UserError
 from whitebear.files import check_writable, digest
 
 Part = np.ndarray | pd.DataFrame | xr.Dataset
-LIBRARY = Path(__file__).parents[1]
+Measure = Callable[[Artist, pd.DataFrame], Part | tuple]
 
 
-class Kept:
-    """Results of one artist, in `folder`. Raises `UserError` where that cannot be written."""
+class Cache:
+    """Results of measurements, in `folder`. Raises `UserError` where that cannot be written."""
 
-    def __init__(self, folder: Path, artist: Artist):
-        self.folder = check_writable(Path(folder) / "kept")
-        self.artist = artist
+    def __init__(self, folder: Path):
+        self.folder = check_writable(Path(folder) / "cached")
 
-    @cached_property
-    def state(self) -> str:
-        """Digest of what decides results beside the rows."""
-        code = [path.read_text(encoding="utf-8") for path in sorted(LIBRARY.rglob("*.py"))]
-        return digest(self.artist.state(), code)
+    def by_concept(self, measure: Measure, artist: Artist, table: pd.DataFrame):
+        """measure(artist, rows) for each concept of a grid, joined in the order of its rows.
 
-    def by_concept(
-        self, name: str, table: pd.DataFrame, measure: Callable[[pd.DataFrame], Part | tuple]
-    ):
-        """measure(rows) for each concept of a grid, joined in the order of its rows.
-
-        name: of the measurement, a-z and -. measure returns an array (rows first), a table, a
-        dataset (dimension sample), or a tuple of such; so does this. Interrupt it at any time: a
-        rerun goes on with the first concept that is not finished.
+        measure: a function of a module. It returns an array (rows first), a table, a dataset
+        (dimension sample), or a tuple of such; so does this. What has not a row for each row of
+        the grid comes concept after concept. Interrupt it at any time: a rerun goes on with the
+        first concept that is not finished.
         """
+        name = re.sub(r"[^a-z0-9]+", "-", measure.__qualname__.lower())
         if not len(table):
             raise UserError(f"{name}: the grid has no such rows; see concepts and conditions")
-        done = []
-        groups = table.groupby("concept", sort=False)
+        state = digest(artist.state(), code_digest(measure))
+        done, groups = [], table.groupby("concept", sort=False)
         for concept, rows in tqdm(groups, desc=name, unit="concept", disable=groups.ngroups < 2):
-            folder = self._folder(name, str(concept), rows)
+            plain = re.sub(r"[^a-z0-9]+", "-", concept.lower())
+            folder = self.folder / f"{name}-{plain}-{digest(state, rows.to_dict('list'))}"
             if not folder.is_dir():
-                found = measure(rows)
+                found = measure(artist, rows)
                 _write(folder, found if isinstance(found, tuple) else (found,))
             done.append(_read(folder))
-        joined = tuple(_join(parts) for parts in zip(*done, strict=True))
+        places = np.concatenate([groups.indices[concept] for concept, _ in groups])
+        joined = tuple(_join(parts, np.argsort(places)) for parts in zip(*done, strict=True))
         return joined if len(joined) > 1 else joined[0]
-
-    def _folder(self, name: str, concept: str, rows: pd.DataFrame) -> Path:
-        plain = re.sub(r"[^a-z0-9]+", "-", f"{name}-{concept}".lower())
-        return self.folder / f"{plain}-{digest(name, self.state, rows.to_dict('list'))}"
 
 
 def _write(folder: Path, parts: tuple[Part, ...]) -> None:
@@ -96,9 +87,13 @@ def _read(folder: Path) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def _join(parts: tuple[Part, ...]) -> Part:
-    if isinstance(parts[0], pd.DataFrame):
-        return pd.concat(parts, ignore_index=True)
+def _join(parts: tuple[Part, ...], order: np.ndarray) -> Part:
+    """The parts one after the other; rows in `order`, if there is one for each of them."""
     if isinstance(parts[0], xr.Dataset):
-        return xr.concat(parts, "sample")
-    return np.concatenate(parts)
+        whole = xr.concat(parts, "sample")
+        return whole.isel(sample=order) if whole.sizes["sample"] == len(order) else whole
+    if isinstance(parts[0], pd.DataFrame):
+        whole = pd.concat(parts, ignore_index=True)
+        return whole.take(order).reset_index(drop=True) if len(whole) == len(order) else whole
+    whole = np.concatenate(parts)
+    return whole[order] if len(whole) == len(order) else whole

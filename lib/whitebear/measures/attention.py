@@ -25,6 +25,13 @@ def nouns(table: pd.DataFrame) -> list[str]:
     return [row.prompt[slice(*row.spans[0])] for row in table.itertuples()]
 
 
+def of_rows(data: xr.Dataset, table: pd.DataFrame) -> xr.Dataset:
+    """The dataset with concept, wording, condition, seed and control of each sample, as
+    coordinates: what has been measured says of what."""
+    names = ("concept", "wording", "condition", "seed", "control")
+    return data.assign_coords({name: ("sample", table[name].to_numpy()) for name in names})
+
+
 def watch(artist: Artist, table: pd.DataFrame, grid: int = 8) -> tuple[np.ndarray, xr.Dataset]:
     """Make the pictures of a grid and watch attention to each row's concept meanwhile.
 
@@ -36,7 +43,7 @@ def watch(artist: Artist, table: pd.DataFrame, grid: int = 8) -> tuple[np.ndarra
         artist.pipe, {"concept": nouns(table)}, ("mass", "map"), grid=grid, prompts=prompts
     ) as capture:
         images = artist.draw(table)
-    return images, capture.dataset()
+    return images, of_rows(capture.dataset(), table)
 
 
 def can_negate(artist: Artist) -> bool:
@@ -60,7 +67,7 @@ def watch_negative(artist: Artist, table: pd.DataFrame) -> xr.Dataset:
                 prompts[rows], negative_prompt=words[rows], num_inference_steps=artist.steps,
                 generator=row_noise(table.iloc[rows]), output_type="latent", **options,
             )  # fmt: skip
-    return capture.dataset()
+    return of_rows(capture.dataset(), table)
 
 
 def watch_weighted(artist: Artist, table: pd.DataFrame, weight: float) -> xr.Dataset:
@@ -71,7 +78,7 @@ def watch_weighted(artist: Artist, table: pd.DataFrame, weight: float) -> xr.Dat
         capture_attention(artist.pipe, words, prompts=prompts) as capture,
     ):
         artist.draw(table, progress=False)
-    return capture.dataset()
+    return of_rows(capture.dataset(), table)
 
 
 def add_auc(table: pd.DataFrame, data: xr.Dataset) -> pd.DataFrame:
@@ -108,14 +115,13 @@ def curves(table: pd.DataFrame, data: xr.Dataset) -> pd.DataFrame:
     return every.groupby(columns[:-1], sort=False).mass.mean().reset_index()
 
 
-def positive_controls(artist: Artist, table: pd.DataFrame, data: xr.Dataset) -> pd.DataFrame:
-    """AUC of plain requests as they are (`data`), and with interventions on the concept's word.
+def positive_controls(artist: Artist, table: pd.DataFrame) -> pd.DataFrame:
+    """AUC of plain requests with interventions on the concept's word.
 
-    Columns of the grid, auc, and what: as it is, weight 1/2, weight 0, negative prompt (left out
-    where it would do nothing, see `can_negate`).
+    Columns of the grid, auc, and what: weight 1/2, weight 0, negative prompt (left out where it
+    would do nothing, see `can_negate`).
     """
     runs = {
-        "as it is": data,
         "weight 1/2": watch_weighted(artist, table, 0.5),
         "weight 0": watch_weighted(artist, table, 0.0),
     }

@@ -8,7 +8,7 @@ from scipy.stats import mannwhitneyu, spearmanr
 from whitebear import stats
 from whitebear.draw.artist import Artist
 from whitebear.hooks import capture_attention
-from whitebear.measures.attention import nouns
+from whitebear.measures.attention import nouns, of_rows
 
 DENOMINATORS = {
     "all tokens": (),
@@ -29,7 +29,7 @@ def watch_heads(artist: Artist, table: pd.DataFrame) -> tuple[pd.DataFrame, xr.D
         artist.pipe, {"concept": nouns(table)}, ("mass",), heads="all", prompts=prompts
     ) as capture:
         rows = artist.draw_and_judge(table)
-    return rows, capture.dataset()
+    return rows, of_rows(capture.dataset(), table)
 
 
 def aucs(data: xr.Dataset) -> xr.DataArray:

@@ -5,6 +5,7 @@ also be run with the other's: four models, of which two were never trained toget
 """
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,8 @@ from whitebear import stats
 from whitebear.draw.artist import Artist
 from whitebear.errors import UserError
 from whitebear.hooks import steer_attention
-from whitebear.interventions.part import with_part
 from whitebear.measures import attention, heads as attention_detail
 from whitebear.measures.text_states import SPLITS
-from whitebear.models.load import fingerprint
 from whitebear.pocket.world.captions import caption, deniable, load_train_wordings
 from whitebear.pocket.world.dataset import scene_rng
 from whitebear.pocket.world.scene import load_world
@@ -35,18 +34,13 @@ def combinations(taught: str | Path, shipped: Artist) -> dict[tuple[str, str], A
     taught: folder with text_encoder/ and unet/ of the taught model. Raises `UserError` where these
     do not fit the shipped model.
     """
-    encoder = _with(shipped, "text_encoder", taught)
-    denoiser = _with(shipped, "unet", taught)
+    unet = Path(taught) / "unet"
+    encoder = shipped.with_part("text_encoder", Path(taught) / "text_encoder")
     return {
         (SHIPPED, SHIPPED): shipped, (TAUGHT, SHIPPED): encoder,
-        (SHIPPED, TAUGHT): denoiser, (TAUGHT, TAUGHT): _with(encoder, "unet", taught),
+        (SHIPPED, TAUGHT): shipped.with_part("unet", unet),
+        (TAUGHT, TAUGHT): encoder.with_part("unet", unet),
     }  # fmt: skip
-
-
-def _with(artist: Artist, part: str, taught: str | Path) -> Artist:
-    folder = Path(taught) / part
-    pipe = with_part(artist.pipe, part, folder)
-    return artist.using(pipe, f"{artist.parts} {part} {fingerprint(folder)}")
 
 
 # --- the captions themselves ---------------------------------------------------------------------
@@ -144,13 +138,17 @@ def fall(table: pd.DataFrame, data: xr.Dataset, wordings: list[str]) -> Estimate
 
 
 def exchanged(
-    artist: Artist, table: pd.DataFrame, data: xr.Dataset, wordings: list[str]
+    steered: Callable[[pd.DataFrame], pd.DataFrame],
+    table: pd.DataFrame,
+    data: xr.Dataset,
+    wordings: list[str],
 ) -> pd.DataFrame:
     """Words and attention apart: instructions with the attention of their controls, and back.
 
     Attention to the concept's word is multiplied (Prompt-to-Prompt, see `steer_attention`) by the
     ratio of the means of a wording and its control: each then has on average what the other has.
-    table, data: of `attention_detail.watch_heads`. One row a picture: concept, words
+    steered: `weighted` of one artist; table, data: of `attention_detail.watch_heads`.
+    One row a picture: concept, words
     ("instruction" or "control"), attention ("its own" or "the other's"), auc, present.
     """
     table = table.assign(auc=attention_detail.aucs(data).mean(("layer", "head")).values)
@@ -161,16 +159,19 @@ def exchanged(
         of = {"instruction": (wording, ratio), "control": (rows.control.iloc[0], 1 / ratio)}
         for words, (name, weight) in of.items():
             own = table[table.wording == name].reset_index(drop=True)
-            other = _weighted(artist, own, weight).assign(auc=own.auc * weight)
+            other = steered(own.assign(weight=weight))
             parts.append(own.assign(words=words, attention="its own"))
+            other = other.assign(auc=own.auc * weight)
             parts.append(other.assign(words=words, attention="the other's"))
     columns = ["concept", "words", "attention", "auc", "present"]
     return pd.concat(parts)[columns] if parts else pd.DataFrame(columns=columns)
 
 
-def _weighted(artist: Artist, table: pd.DataFrame, weight: float) -> pd.DataFrame:
-    """The rows with `present` while attention to the concept's word is multiplied."""
+def weighted(artist: Artist, table: pd.DataFrame) -> pd.DataFrame:
+    """The rows with `present` while attention to the concept's word is multiplied by `weight`, a
+    column with one value."""
     words, prompts = {"concept": attention.nouns(table)}, list(table.prompt)
+    weight = float(table.weight.iloc[0])
     with steer_attention(artist.pipe, words, weight, prompts=prompts):
         return artist.draw_and_judge(table)
 
