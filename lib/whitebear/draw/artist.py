@@ -92,12 +92,6 @@ class Artist:
         other.pipe, other.parts = pipe, parts
         return other
 
-    def with_part(self, part: str, source: str | Path, revision: str | None = None) -> "Artist":
-        """The artist with one part of its pipeline exchanged (see `interventions.part`)."""
-        pipe = with_part(self.pipe, part, source, revision)
-        weights = fingerprint(Path(source)) if Path(source).is_dir() else f"{source}@{revision}"
-        return self.using(pipe, f"{self.parts} {part} {weights}")
-
     def batches(
         self, rows: pd.DataFrame, progress: bool = True
     ) -> Iterator[tuple[pd.DataFrame, np.ndarray]]:
@@ -117,3 +111,12 @@ class Artist:
     def draw_and_judge(self, rows: pd.DataFrame, progress: bool = True) -> pd.DataFrame:
         """`judged` of `draw`."""
         return self.judged(rows, self.draw(rows, progress))
+
+
+def exchange_part(
+    artist: Artist, part: str, source: str | Path, revision: str | None = None
+) -> Artist:
+    """The artist with one part of its pipeline from elsewhere (see `interventions.part`)."""
+    pipe = with_part(artist.pipe, part, source, revision)
+    weights = fingerprint(Path(source)) if Path(source).is_dir() else f"{source}@{revision}"
+    return artist.using(pipe, f"{artist.parts} {part} {weights}")

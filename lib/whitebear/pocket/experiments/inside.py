@@ -13,7 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from whitebear import stats
-from whitebear.draw.artist import Artist
+from whitebear.draw.artist import Artist, exchange_part
 from whitebear.errors import UserError
 from whitebear.hooks import steer_attention
 from whitebear.measures import attention, heads as attention_detail
@@ -35,11 +35,11 @@ def combinations(taught: str | Path, shipped: Artist) -> dict[tuple[str, str], A
     do not fit the shipped model.
     """
     unet = Path(taught) / "unet"
-    encoder = shipped.with_part("text_encoder", Path(taught) / "text_encoder")
+    encoder = exchange_part(shipped, "text_encoder", Path(taught) / "text_encoder")
     return {
         (SHIPPED, SHIPPED): shipped, (TAUGHT, SHIPPED): encoder,
-        (SHIPPED, TAUGHT): shipped.with_part("unet", unet),
-        (TAUGHT, TAUGHT): encoder.with_part("unet", unet),
+        (SHIPPED, TAUGHT): exchange_part(shipped, "unet", unet),
+        (TAUGHT, TAUGHT): exchange_part(encoder, "unet", unet),
     }  # fmt: skip
 
 
