@@ -53,6 +53,9 @@ def assert_shows(figure, *panels):
     for axes, table in zip(figure.axes, panels, strict=True):
         rows = [list(row) for row in table.itertuples(index=False)]
         dots, bars = shown(axes)
+        low, high = axes.get_xlim()
+        drawn_at = [x for row in [*dots, *map(np.ravel, bars)] for x in row]
+        assert all(low < x < high for x in drawn_at)  # nothing is cut off
         assert dots == [sorted(e.value for e in row if not np.isnan(e.value)) for row in rows]
         assert bars == [sorted((e.low, e.high) for e in row if not np.isnan(e.low)) for row in rows]
     plt.close("all")
@@ -260,3 +263,15 @@ def test_taught_cells_with_their_seeds():
     found = [why.suppression(runs[1], pick) for pick in kinds]
     assert_shows(taught.generalises(runs[1]),
                  pd.DataFrame({"": found[:4]}), pd.DataFrame({"": found[4:]}))  # fmt: skip
+
+
+def test_suppressions_far_below_zero_are_shown_in_full():
+    weak = {str(cell): negating(cell, 0.9) for cell in ((0.0, 0.0), (0.2, 0.2))}
+    for run in weak.values():  # plain requests show it less often than instructions
+        run.scores.loc[run.scores.condition == "affirm", "present"] = run.scores.seed < 12
+        run.scores.loc[run.scores.condition == "negate", "condition"] = "role"
+    found = [why.suppression([run], why.TRAINED) for run in weak.values()]
+    assert found[0].value == pytest.approx(-0.5)
+    low, high = taught.suppressions(weak, [run.rates for run in weak.values()]).axes[0].get_xlim()
+    assert low < min(e.low for e in found)
+    plt.close("all")

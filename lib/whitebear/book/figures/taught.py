@@ -93,10 +93,11 @@ def effects(
 
 
 def _up_to_obedience(figure: Figure) -> Figure:
-    """Panels of suppression, with the line from which a model obeys."""
+    """Panels of suppression on one scale, with the line from which a model obeys."""
+    low = min(-0.25, *(axes.dataLim.x0 - 0.02 for axes in figure.axes))
     for axes in figure.axes:
         guide(axes, why.OBEYS, "--")
-        share_axis(axes, "suppression, %", low=-0.25)
+        share_axis(axes, "suppression, %", low)
     return figure
 
 

@@ -107,8 +107,8 @@ def probes(found: pd.DataFrame) -> Figure:
 
 
 def right_axis(axes: Axes, label: str) -> None:
-    """A scale of how often a probe is right, chance near its left end."""
-    axes.set_xlim(0.3, 1.02)
+    """A scale of how often a probe is right, from below chance to always."""
+    axes.set_xlim(min(0.3, axes.dataLim.x0 - 0.02), 1.02)
     axes.set_xticks([0.5, 0.75, 1.0], ["50", "75", "100"])
     axes.set_xlabel(label)
 
