@@ -74,8 +74,8 @@ def test_changes_hold_each_instruction_against_its_twin(watched, table):
     assert none.startswith("It drops in a sustained way under none of 4 wordings.")
 
 
-def test_shares_add_up(watched, table):
-    rows = attention.shares(table, watched[1])
+def test_shares_add_up(watched):
+    rows = attention.shares(watched[1])
     assert rows.index.tolist() == ["affirm", "repeat", "forget_then_request"]
     np.testing.assert_allclose(rows.sum(axis=1), 1, atol=1e-5)
 
@@ -105,7 +105,7 @@ def test_figures_are_drawn(watched, table):
     lines = attention.curves(table, data)
     plain = attention.add_auc(table, data).assign(what="as it is")
     for figure in (
-        attention_figures.shares(attention.shares(table, data)),
+        attention_figures.shares(attention.shares(data)),
         attention_figures.curves(lines),
         attention_figures.maps(images, data, {"a": 0, "b": 1}, [0, STEPS - 1]),
         attention_figures.controls(plain),

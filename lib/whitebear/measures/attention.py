@@ -86,10 +86,10 @@ def add_auc(table: pd.DataFrame, data: xr.Dataset) -> pd.DataFrame:
     return table.assign(auc=data.mass.sel(token="concept").mean(("step", "layer")).values)
 
 
-def shares(table: pd.DataFrame, data: xr.Dataset) -> pd.DataFrame:
+def shares(data: xr.Dataset) -> pd.DataFrame:
     """Where attention goes, per condition: mean mass of each token and role; rows sum to 1."""
     mean = data.mass.mean(("step", "layer")).to_pandas()
-    return mean.groupby(table.condition.values, sort=False).mean()
+    return mean.groupby(data.condition.values, sort=False).mean()
 
 
 def curves(table: pd.DataFrame, data: xr.Dataset) -> pd.DataFrame:
