@@ -7,15 +7,13 @@ Also a command, for one chapter with values of one's own:
 
 import argparse
 import ast
-import contextlib
 import hashlib
 import itertools
 import json
 import logging
 import os
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
@@ -26,6 +24,7 @@ from jupyter_client import KernelManager
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
+from whitebear.book.build.kernels import Kernels, Stopped
 from whitebear.book.build.progress import progress
 from whitebear.code import Code
 from whitebear.errors import UserError, exit_on_user_error
@@ -119,52 +118,6 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
 
 
 # --- execution -----------------------------------------------------------------------------------
-
-
-class Stopped(Exception):
-    """A notebook that was running, or about to, when `Kernels.stop` was called."""
-
-
-class Kernels:
-    """The processes that notebooks run in; another thread can stop them all.
-
-    variables: of the environment, beside those of this process.
-    """
-
-    def __init__(self, **variables: str):
-        self.variables = variables
-        self.running: list[KernelManager] = []
-        self.stopped = False
-        self.lock = threading.Lock()
-
-    @contextlib.contextmanager
-    def start(self, folder: Path) -> Iterator[KernelManager]:
-        """A kernel in `folder`, ended with the block. Raises `Stopped` after `stop`."""
-        client = "jupyter_client.asynchronous.AsyncKernelClient"
-        kernel = KernelManager(kernel_name="python3", client_class=client)
-        with self.lock:
-            if self.stopped:
-                raise Stopped
-            environment = {**os.environ, **self.variables}
-            quiet = ["--log-level=ERROR"]
-            kernel.start_kernel(cwd=str(folder), env=environment, extra_arguments=quiet)
-            self.running.append(kernel)
-        client = kernel.client()
-        kernel.client = lambda: client  # nbclient does not close that of a kernel it is given
-        try:
-            yield kernel
-        finally:
-            with self.lock:
-                self.running.remove(kernel)
-            client.stop_channels()
-            kernel.shutdown_kernel(now=True)
-
-    def stop(self) -> None:
-        """End them at once, and let none start any more."""
-        with self.lock:
-            self.stopped = True
-            for kernel in self.running:
-                kernel.provisioner.process.kill()
 
 
 def execute(

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
-from whitebear.book.build.execute import Inputs, Kernels, Stopped, recorded_seconds, renew, reused
+from whitebear.book.build.execute import Inputs, recorded_seconds, renew, reused
+from whitebear.book.build.kernels import Kernels, Stopped
 from whitebear.book.build.progress import Log, progress
 from whitebear.book.report.published import FILE, read_published
 
