@@ -59,9 +59,11 @@ def test_held_out_wordings_are_in_no_training_caption(seen):
 
 
 def test_half_of_the_wordings_of_every_instruction_are_held_out():
+    """Of an odd number, one more or one less."""
     table = load_wordings()
     table = table[(table.kind == "object") & (table.control != "")]
-    assert (table.groupby("condition").heldout.mean() == 0.5).all()
+    held = table.groupby("condition").heldout
+    assert ((2 * held.sum() - held.size()).abs() <= 1).all()
     assert not load_wordings().set_index("id").heldout["negate-without"]
     assert load_wordings().set_index("id").heldout["forget-paper"]
 

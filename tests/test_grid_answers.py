@@ -16,8 +16,9 @@ CONDITIONS = ["affirm", "omit", "mention", "repeat", "describe", "negate", "forg
 def scores(world, gone: dict[str, float]) -> pd.DataFrame:
     """Every picture has the concept, but for omit and a share `gone` of some conditions.
 
-    With 12 concepts the smallest p of sign flips, 2 / 2**12, survives an adjustment for 26."""
-    table = prompt_grid(list(world.objects[:12]), CONDITIONS, 10, world=world)
+    With 16 concepts the smallest p of sign flips, about 1 / 5000, survives an adjustment for many
+    wordings."""
+    table = prompt_grid(list(world.objects[:16]), CONDITIONS, 10, world=world)
     shares = {"omit": 1.0, **gone}
     present = [row.seed / 10 >= shares.get(row.condition, 0.0) for row in table.itertuples()]
     return table.assign(present=present, model="pocket")
@@ -30,12 +31,17 @@ def obeyed(world):
 
 def test_wordings_that_suppress_are_counted(obeyed):
     table = stats.by_wording(obeyed)
-    assert len(table) == 26 and table.heldout.sum() == 13
-    assert list(grid_answers.suppressing(table).condition) == ["negate"] * 6
+    instructions = obeyed[obeyed.control != ""].drop_duplicates("wording").set_index("wording")
+    assert table.heldout.to_dict() == instructions.heldout.to_dict()
+    negations = list(instructions.index[instructions.condition == "negate"])
+    assert list(grid_answers.suppressing(table).index) == negations
     assert list(grid_answers.lowering(table).index) == list(grid_answers.suppressing(table).index)
     answer = grid_answers.answer(obeyed, table)
-    assert answer.startswith("Of 26 wordings in 6 kinds of instruction, 6 lower the rate")
-    assert "6 remove at least half" in answer
+    count, kinds = len(negations), instructions.condition.nunique()
+    assert answer.startswith(
+        f"Of {len(table)} wordings in {kinds} kinds of instruction, {count} lower the rate"
+    )
+    assert f"{count} remove at least half" in answer
     assert "makes it likelier than not naming it: 30 points" in answer
 
 
@@ -71,14 +77,14 @@ def test_figures_of_the_grid(obeyed):
     assert [t.get_text() for t in axes.get_yticklabels()] == [name_of(c) for c in (
         "affirm", "omit", "repeat", "forget_then_request", "negate", "mention", "forget_only",
         "reinforced", "role", "describe", "implicit")]  # fmt: skip
-    assert len(figures.wordings(table).axes[0].get_yticks()) == 26
+    assert len(figures.wordings(table).axes[0].get_yticks()) == len(table)
     named = grid_answers.naming(obeyed)
     assert figures.differences(named, "points").axes
 
 
 def test_every_condition_has_a_look_of_its_own():
     looks = [tuple(look_of(c).values()) for c in dict.fromkeys(load_wordings().condition)]
-    assert len(set(looks)) == len(looks) == 11
+    assert len(set(looks)) == len(looks)
 
 
 def test_signed_ticks():

@@ -99,7 +99,7 @@ def test_tables_have_a_row_a_model_and_the_declaration_has_no_headings():
     assert rates.loc["forget it, then draw it", ("20 %", "20 %")].startswith("10 %")
     words = why_answers.wordings(results, "forget_then_request")
     assert words.loc["Forget the {c}. Now draw a picture of a {c}.", ("0 %", "20 %")][:4] == "20 %"
-    assert sum(words.index.str.endswith("(held out)")) == 2
+    assert list(words.index.str.endswith("(held out)")) == [True, False]  # none that nobody asked
     made = {"kv-50": repaired("kv", 50, 0.5)}
     row = why_answers.repairs_table(made).loc["kv-50"]
     assert (row.trained, row["steps"]) == ("keys and values", 50)

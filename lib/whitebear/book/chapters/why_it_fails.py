@@ -272,9 +272,10 @@ def rates(results: dict[str, Result], conditions: Sequence[str]) -> pd.DataFrame
 
 def wordings(results: dict[str, Result], condition: str, taught: bool = True) -> pd.DataFrame:
     """The same, a row a wording of one condition, of training or held out; taught: objects that
-    captions denied, or the others."""
-    known = load_wordings()
+    captions denied, or the others. A wording that the models were never asked has no row."""
+    known, asked = load_wordings(), {w for r in results.values() for w in r.scores.wording}
     known = known[(known.condition == condition) & (known.kind == "object") & ~known.pair]
+    known = known[known.id.isin(asked)]
     picks = {
         f"{row.text}{' (held out)' if row.heldout else ''}":
             instructions(condition, taught=taught, wording=row.id)
