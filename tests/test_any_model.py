@@ -20,6 +20,7 @@ from whitebear.draw.grid import Run, run_grid
 from whitebear.errors import UserError
 from whitebear.files import ROOT
 from whitebear.hooks import patch_text, text_states
+from whitebear.interventions import negative_prompt
 from whitebear.measures import attention, swaps as patching
 from whitebear.models.load import load_pipeline
 from whitebear.prompts import prompt_grid
@@ -130,13 +131,14 @@ def test_large_pictures_come_few_at_a_time(pipes, monkeypatch, pixels, batch):
 def test_negative_prompts_act_where_there_is_guidance_and_are_left_out_elsewhere(pipes, family):
     pipe, table = pipes[family], prompt_grid(["bear", "owl"], ["affirm"], [0]).iloc[[0, -1]]
     table = table.reset_index(drop=True)
-    _, data = attention.watch(artist_of(pipe, 3), table)
-    negative = attention.watch_negative(artist_of(pipe, 3), table)
+    artist = artist_of(pipe, 3)
+    _, data = attention.watch(artist, table)
+    negative = attention.watch_under(negative_prompt, artist, table, 1.0)
     mass = negative.mass.sel(token="concept"), data.mass.sel(token="concept")
     assert np.allclose(mass[0].sel(step=0), mass[1].sel(step=0), atol=1e-5)  # the same noise
     assert not np.allclose(mass[0].sel(step=2), mass[1].sel(step=2), atol=1e-7)
     with pytest.raises(UserError, match="negative prompt does nothing at guidance 1"):
-        attention.watch_negative(artist_of(pipe, 3, 1.0), table)
+        negative_prompt(artist_of(pipe, 3, 1.0), table)
     unguided = artist_of(pipe, 2, 0.0)
     controls = attention.positive_controls(unguided, table)
     assert list(dict.fromkeys(controls.what)) == ["weight 1/2", "weight 0"]

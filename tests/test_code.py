@@ -62,7 +62,7 @@ def change(root: Path, module: str, function: str) -> None:
         ("prompts.grid", "prompt_grid", "03 04 05 06 07 08 09 10 12 chunk"),
         ("models.families", "text_layers", "06 07 08 09 12 watch heads swaps"),
         ("hooks.capture", "observe", "06 07 09 12 watch heads"),
-        ("interventions.part", "with_part", "09 10"),
+        ("interventions.exchange_part", "with_part", "09 10"),
         ("scoring.calibration", "calibrate", "03 04 08 09 10"),
         ("draw.generate", "row_noise", "02 03 04 05 06 07 08 09 10 12 chunk watch heads swaps"),
         ("measures.attention", "watch", "06 watch"),

@@ -10,7 +10,7 @@ from transformers import CLIPTextModel
 from conftest import WIDTH, text_config, tiny_pipeline, tiny_tokenizer
 from whitebear.draw.generate import generate
 from whitebear.errors import UserError
-from whitebear.interventions.part import with_part
+from whitebear.interventions import with_part
 from whitebear.prompts import prompt_grid
 
 

@@ -8,7 +8,7 @@ import torch
 from diffusers import DiffusionPipeline
 
 from whitebear.draw.artist import Artist
-from whitebear.draw.grid import _settings
+from whitebear.draw.grid import ChunkSpec, _settings
 from whitebear.errors import UserError
 from whitebear.models import load as models, presets
 from whitebear.models.load import locate
@@ -142,7 +142,8 @@ def test_the_files_of_a_revision_are_part_of_a_chunks_key(tiny_pipeline_dir, tmp
     artist = Artist("sd15", 2, 4.0)
     artist.folder = tmp_path / "revision"
     shutil.copytree(tiny_pipeline_dir, artist.folder)
-    before = _settings(artist)
-    assert _settings(artist) == before
+    spec = ChunkSpec("sd15", "bear", ("affirm",), (0,), 2, 4.0, "out")
+    before = _settings(artist, spec)
+    assert _settings(artist, spec) == before
     (artist.folder / "unet" / "config.json").write_text("another revision's")
-    assert _settings(artist) != before
+    assert _settings(artist, spec) != before

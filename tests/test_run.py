@@ -93,8 +93,8 @@ def made(monkeypatch):
     """The prompts that pictures were made of, in batches of four."""
     prompts, real = [], artist_module.generate_batches
 
-    def counted(pipe, table, steps, guidance, batch_size, progress):
-        for part, images in real(pipe, table, steps, guidance, 4, progress):
+    def counted(pipe, table, steps, guidance, batch_size, progress, negatives):
+        for part, images in real(pipe, table, steps, guidance, 4, progress, negatives):
             yield part, images
             prompts.extend(part.prompt)
 
@@ -184,6 +184,9 @@ def test_noise_is_shared_across_wordings_and_runs(settings):
         ({"steps": -1}, "steps is -1"),
         ({"guidance": -1.0}, "guidance is -1.0"),
         ({"output": ""}, "output is ''"),
+        ({"intervention": "wiegh"}, "unknown intervention 'wiegh'; did you mean weigh"),
+        ({"intervention": "weigh", "strength": -1.0}, "strength is -1.0; weigh takes a number of"),
+        ({"strength": 0.5}, "strength is 0.5; none takes 0 alone"),
     ],
 )
 def test_bad_parameters_are_refused_before_any_work(settings, change, line):

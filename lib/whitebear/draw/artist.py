@@ -17,7 +17,7 @@ from diffusers import DiffusionPipeline
 
 from whitebear.draw.generate import check_sampling, generate_batches
 from whitebear.files import digest
-from whitebear.interventions.part import with_part
+from whitebear.interventions.exchange_part import with_part
 from whitebear.models.load import (
     VERSIONS,
     best_device,
@@ -57,6 +57,7 @@ class Artist:
         check_sampling(self.steps, self.guidance)
         self.device = best_device() if device is None else torch.device(device)
         self.judge, self.parts = Judge(model, self.device), ""
+        self.negatives: list[str] | None = None  # set by an intervention, one a row
 
     @cached_property
     def folder(self) -> Path:
@@ -97,7 +98,7 @@ class Artist:
     ) -> Iterator[tuple[pd.DataFrame, np.ndarray]]:
         """The rows of a grid batch by batch, each with its images (see `generate_batches`)."""
         sampling = self.steps, self.guidance, self.batch
-        return generate_batches(self.pipe, rows, *sampling, progress)
+        return generate_batches(self.pipe, rows, *sampling, progress, self.negatives)
 
     def draw(self, rows: pd.DataFrame, progress: bool = True) -> np.ndarray:
         """The images of the rows, uint8 (N, H, W, 3). rows: columns concept, seed, prompt."""
@@ -116,7 +117,7 @@ class Artist:
 def exchange_part(
     artist: Artist, part: str, source: str | Path, revision: str | None = None
 ) -> Artist:
-    """The artist with one part of its pipeline from elsewhere (see `interventions.part`)."""
+    """The artist with one part of its pipeline from elsewhere (see `with_part`)."""
     pipe = with_part(artist.pipe, part, source, revision)
     weights = fingerprint(Path(source)) if Path(source).is_dir() else f"{source}@{revision}"
     return artist.using(pipe, f"{artist.parts} {part} {weights}")

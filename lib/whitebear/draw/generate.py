@@ -1,7 +1,7 @@
 """Make the images of a prompt grid. The noise of an image belongs to its (concept, seed) alone."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,7 @@ from diffusers import DiffusionPipeline, StableDiffusionPipeline
 from tqdm import tqdm
 
 from whitebear.errors import UserError
-from whitebear.models.families import T5_LENGTH, call_options, denoiser_of
+from whitebear.models.families import T5_LENGTH, call_options, denoiser_of, negative_options
 
 PIXELS = 2 * 1024**2  # of a batch, where nothing else is said: 2 pictures of SDXL, 8 of SD 1.5
 LARGEST = 64
@@ -75,30 +75,35 @@ def generate_batches(
     guidance: float,
     batch_size: int | None = None,
     progress: bool = True,
+    negatives: Sequence[str] | None = None,
 ) -> Iterator[tuple[pd.DataFrame, np.ndarray]]:
     """The rows of `table` (columns concept, seed, prompt) batch by batch, each with its images,
     uint8 (n, H, W, 3).
 
     Each row draws its noise on the CPU from its own generator: the same image (to rounding) comes
     out whatever else is in the table or the batch, on any device. batch_size: None is
-    `fitting_batch`. Raises `UserError` for prompts that are too long to be read whole, and for
-    images that are no numbers.
+    `fitting_batch`; negatives: a negative prompt a row. Raises `UserError` for prompts that are too
+    long to be read whole, and for images that are no numbers.
     """
     check_sampling(steps, guidance)
     if not len(table):
         raise UserError("there is nothing to generate; the prompt table has no rows")
+    if negatives is not None and len(negatives) != len(table):
+        raise UserError(
+            f"{len(negatives)} negative prompts but {len(table)} rows; draw the rows that the"
+            " intervention was given"
+        )
     check_lengths(pipe, table.prompt)
-    text = _TextInputs(pipe, table.prompt, guidance)
+    text = _TextInputs(pipe, table.prompt, guidance, negatives)
     with tqdm(
         total=len(table), desc="images", unit="img", disable=not progress, leave=False
     ) as bar:
         for rows in slices(len(table), batch_size or fitting_batch(pipe)):
             part = table.iloc[rows]
             out = pipe(
-                **text.of(part.prompt),
+                **text.of(part.prompt, None if negatives is None else negatives[rows]),
                 generator=row_noise(part),
                 num_inference_steps=steps,
-                guidance_scale=float(guidance),
                 output_type="np",
                 **call_options(pipe),
             )
@@ -129,19 +134,26 @@ def slices(n: int, size: int) -> Iterator[slice]:
 
 
 class _TextInputs:
-    """What a pipeline is given for its prompts: every different prompt is encoded once.
+    """What a pipeline is given for prompts and guidance: every different prompt is encoded once.
 
     Pipelines other than StableDiffusionPipeline (several encoders, pooled states) encode their own
     prompts.
     """
 
     def __init__(
-        self, pipe: DiffusionPipeline, prompts: pd.Series, guidance: float, chunk: int = 64
+        self,
+        pipe: DiffusionPipeline,
+        prompts: pd.Series,
+        guidance: float,
+        negatives: Sequence[str] | None,
+        chunk: int = 64,
     ):
-        self.row = None
+        self.row, self.scale = None, {"guidance_scale": float(guidance)}
+        if negatives is not None:
+            self.scale = negative_options(pipe, guidance)
         if not isinstance(pipe, StableDiffusionPipeline):
             return
-        unique = list(dict.fromkeys(prompts))
+        unique = list(dict.fromkeys([*prompts, *(negatives or [])]))
         self.row = {prompt: i for i, prompt in enumerate(unique)}
         guided = guidance > 1
         with torch.no_grad():
@@ -154,10 +166,15 @@ class _TextInputs:
             encoded[0][1][:1] if guided else None
         )  # (1, positions, width): the unguided half
 
-    def of(self, prompts: pd.Series) -> dict:
+    def of(self, prompts: pd.Series, negatives: Sequence[str] | None) -> dict:
         if self.row is None:
-            return {"prompt": list(prompts)}
-        states = self.states[[self.row[prompt] for prompt in prompts]]
+            pushed = {} if negatives is None else {"negative_prompt": list(negatives)}
+            return {"prompt": list(prompts)} | pushed | self.scale
+        states = self._states(prompts)
         if self.empty is None:
-            return {"prompt_embeds": states}
-        return {"prompt_embeds": states, "negative_prompt_embeds": self.empty.expand_as(states)}
+            return {"prompt_embeds": states} | self.scale
+        away = self.empty.expand_as(states) if negatives is None else self._states(negatives)
+        return {"prompt_embeds": states, "negative_prompt_embeds": away} | self.scale
+
+    def _states(self, prompts: Iterable[str]) -> torch.Tensor:
+        return self.states[[self.row[prompt] for prompt in prompts]]

@@ -9,7 +9,7 @@ twice: not after a kill, nor when a wording, a seed or a condition is added.
 import contextlib
 import io
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from tqdm import tqdm
 from whitebear.code import code_digest
 from whitebear.draw.artist import Artist
 from whitebear.files import alone, check_writable, digest, write_parquet
+from whitebear.interventions import find_method
 from whitebear.models.load import VERSIONS, fingerprint
 from whitebear.prompts import caption_of, check_concepts, check_seeds, load_concepts, prompt_grid
 from whitebear.scoring.calibration import calibrate
@@ -32,7 +33,8 @@ from whitebear.scoring.clip import clip_score
 class ChunkSpec:
     """Everything that decides the scores of one concept, and the folder they go to.
 
-    The pictures of the first `keep_images` seeds are kept as PNG, for galleries.
+    The pictures of the first `keep_images` seeds are kept as PNG, for galleries. intervention: a
+    name of `interventions.method_names`; strength: None is its default.
     """
 
     model: str
@@ -43,13 +45,16 @@ class ChunkSpec:
     guidance: float
     output: str
     keep_images: int = 4
+    intervention: str = "none"
+    strength: float | None = None
 
 
 @dataclass(frozen=True)
 class Run:
     """The parameters of a chapter, refused at once where they cannot work.
 
-    concepts: [] is every object of the world; seeds: a count per cell or a list of ids.
+    concepts: [] is every object of the world; seeds: a count per cell or a list of ids;
+    intervention, strength: as of `ChunkSpec`.
     """
 
     model: str
@@ -59,8 +64,11 @@ class Run:
     steps: int
     guidance: float
     output: str
+    intervention: str = "none"
+    strength: float | None = None
 
     def __post_init__(self):
+        find_method(self.intervention).check(self.strength)
         prompt_grid(self.concepts, self.conditions, self.seeds, free=not self.artist.pocket)
         self.artist.folder  # noqa: B018 - is fetched, and checked, before any work
         check_writable(self.output)
@@ -75,7 +83,17 @@ class Run:
         names = check_concepts(self.concepts, load_concepts(), free=not self.artist.pocket)
         seeds, conditions = tuple(check_seeds(self.seeds)), tuple(self.conditions)
         return [
-            ChunkSpec(self.model, name, conditions, seeds, self.steps, self.guidance, self.output)
+            ChunkSpec(
+                self.model,
+                name,
+                conditions,
+                seeds,
+                self.steps,
+                self.guidance,
+                self.output,
+                intervention=self.intervention,
+                strength=self.strength,
+            )  # fmt: skip
             for name in names
         ]
 
@@ -84,12 +102,13 @@ def run_chunk(spec: ChunkSpec, progress: bool = True) -> Path:
     """Make and score the pictures of one concept; returns the parquet file, made or found.
 
     Columns: those of `tables.SCORES` without threshold; the caption of clip_score is `caption_of`.
+    Under an intervention also its name (intervention) and strength.
     Zero-shot judgements are raw here; `run_grid` calibrates them, which takes all concepts.
     """
     folder = check_writable(Path(spec.output) / "chunks")
     artist = Artist(spec.model, spec.steps, spec.guidance)
     table = prompt_grid([spec.concept], spec.conditions, list(spec.seeds), free=not artist.pocket)
-    settings = _settings(artist)
+    settings = _settings(artist, spec)
     name = re.sub(r"[^a-z0-9]+", "-", spec.concept.lower())
     path = folder / f"{name}-{digest(settings, spec.keep_images, *table.to_dict('list').values())}"
     path = path.with_name(f"{path.name}.parquet")
@@ -100,7 +119,7 @@ def run_chunk(spec: ChunkSpec, progress: bool = True) -> Path:
             _make_missing(spec, table.assign(key=keys), kept, _loaded(artist, settings), progress)
         about = {"model": spec.model, "revision": fingerprint(artist.folder),
                  "versions": ", ".join(VERSIONS), "steps": spec.steps,
-                 "guidance": float(spec.guidance)}  # fmt: skip
+                 "guidance": float(spec.guidance), **_acting(spec)}  # fmt: skip
         scores = _kept_rows(kept).loc[keys].reset_index(drop=True)
         write_parquet(pd.concat([table.assign(**about), scores], axis=1), path)
     return path
@@ -108,18 +127,44 @@ def run_chunk(spec: ChunkSpec, progress: bool = True) -> Path:
 
 def run_grid(run: Run, progress: bool = True) -> pd.DataFrame:
     """All chunks of a run, one after the other, as one table of per-image scores, calibrated
-    where CLIP judges them (`calibration.calibrate`, which adds the column threshold)."""
+    where CLIP judges them (`calibration.calibrate`, which adds the column threshold).
+
+    CLIP is calibrated on images without intervention: under one, these are made, or found, too.
+    """
+    if run.intervention == "none":
+        return calibrate(_drawn(run, progress))
+    acted = _drawn(run, progress).assign(part=run.intervention)
+    if acted.logit.notna().any():
+        plain = replace(run, intervention="none", strength=None)
+        acted = pd.concat([acted, _drawn(plain, progress).assign(part="")], ignore_index=True)
+    found = calibrate(acted)
+    return found[found.part != ""].drop(columns="part")
+
+
+def _drawn(run: Run, progress: bool) -> pd.DataFrame:
     bar = tqdm(run.chunks(), desc="concepts", disable=not progress)
     tables = []
     for spec in bar:
         bar.set_postfix_str(spec.concept)
         tables.append(pd.read_parquet(run_chunk(spec, progress)))
-    return calibrate(pd.concat(tables, ignore_index=True))
+    return pd.concat(tables, ignore_index=True)
 
 
-def _settings(artist: Artist) -> str:
+def _acting(spec: ChunkSpec) -> dict:
+    """Intervention and strength as columns; nothing where there is none."""
+    if spec.intervention == "none":
+        return {}
+    strength = find_method(spec.intervention).check(spec.strength)
+    return {"intervention": spec.intervention, "strength": strength}
+
+
+def _settings(artist: Artist, spec: ChunkSpec) -> str:
     """Digest of all that decides an image and its scores, but for its row of the grid."""
-    return digest(artist.state(), code_digest(run_chunk))
+    decisive = artist.state(), code_digest(run_chunk)
+    if acting := _acting(spec):  # it is found by its name, which tells nothing of its code
+        method = find_method(spec.intervention)
+        decisive += acting, method.state(), code_digest(method.act)
+    return digest(*decisive)
 
 
 def _row_keys(spec: ChunkSpec, table: pd.DataFrame) -> list[str]:
@@ -151,8 +196,9 @@ def _make_missing(spec, table, kept: Path, artist: Artist, progress) -> None:
     missing = table[~table.key.isin(_kept_rows(kept).index)].drop_duplicates("key")
     if not len(missing):
         return
-    for part, images in artist.batches(missing, progress):
-        write_parquet(_scored(spec, part, images, artist), kept / f"{part.key.iloc[0]}.parquet")
+    with find_method(spec.intervention)(artist, missing, spec.strength):
+        for part, images in artist.batches(missing, progress):
+            write_parquet(_scored(spec, part, images, artist), kept / f"{part.key.iloc[0]}.parquet")
     parts = set(kept.glob("*.parquet"))  # listed before they are read: only what is merged may go
     rows = _kept_rows(kept)
     whole = write_parquet(rows.reset_index(), kept / f"all-{digest(sorted(rows.index))}.parquet")

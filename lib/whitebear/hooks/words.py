@@ -124,14 +124,16 @@ def selection(
 ) -> torch.Tensor:  # fmt: skip
     """float32 (P, n_keys, words + roles): which text keys are summed for each word and role.
 
-    words: label -> its word in each of the P prompts. "other" is what no asked word and no other
-    role covers, so words, bos, eos, pad and other add up to all text keys.
+    words: label -> its word in each of the P prompts, None where it has none. "other" is what no
+    asked word and no other role covers, so words, bos, eos, pad and other add up to all text keys.
     Raises UserError where a word is among the tokens of no segment.
     """
     n = len(segments[0].ids)
     out = torch.zeros(n, n_keys, len(words) + len(chosen_roles))
     for column, each in enumerate(words.values()):
         for prompt, word in enumerate(each):
+            if word is None:
+                continue
             hits = [s.start + i for s in segments for i in positions(s, prompt, word)]
             if not hits:
                 raise UserError(_not_found(word, segments, prompt))

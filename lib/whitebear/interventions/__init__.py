@@ -1,0 +1,37 @@
+"""Ways to keep a concept out of an image that are more than words: a file a method.
+
+with weigh(artist, rows, 0.0):
+    rows = artist.draw_and_judge(rows)
+"""
+
+import importlib
+import pkgutil
+
+from whitebear.errors import UserError, nearest
+from whitebear.interventions.exchange_part import exchange_part, with_part
+from whitebear.interventions.method import Drawing, Method
+from whitebear.interventions.negative_prompt import negative_prompt
+from whitebear.interventions.none import none
+from whitebear.interventions.swap_states import swap_states
+from whitebear.interventions.weigh import weigh
+
+__all__ = [
+    "Drawing", "Method", "exchange_part", "find_method", "method_names", "negative_prompt", "none",
+    "swap_states", "weigh", "with_part",
+]  # fmt: skip
+
+
+def method_names() -> list[str]:
+    """The names of all methods: those of the files of this folder."""
+    return [file.name for file in pkgutil.iter_modules(__path__) if file.name != "method"]
+
+
+def find_method(name: str) -> Method:
+    """The method of a name. Raises `UserError` with the nearest one for any other.
+
+    >>> find_method("weigh").neutral
+    1.0
+    """
+    if name not in method_names():
+        raise UserError(f"unknown intervention {name!r}; {nearest(name, method_names())}")
+    return getattr(importlib.import_module(f"{__name__}.{name}"), name)

@@ -10,19 +10,21 @@ import xarray as xr
 
 from whitebear import stats
 from whitebear.draw.artist import Artist
-from whitebear.draw.generate import fitting_batch, row_noise, slices
 from whitebear.errors import UserError
-from whitebear.hooks import capture_attention, steer_attention
-from whitebear.models.families import call_options, negative_options, takes
+from whitebear.hooks import capture_attention
+from whitebear.interventions import Method, negative_prompt, weigh
+from whitebear.prompts import named
 
 DROP = 0.10  # declared before any result: a relative fall of the mass by less is no drop
 
 
 def nouns(table: pd.DataFrame) -> list[str]:
     """The word that stands for the concept in each prompt of a grid. UserError where none does."""
-    if silent := [row.wording for row in table.itertuples() if not len(row.spans)]:
-        raise UserError(f"wording {silent[0]} does not name the concept; leave out its condition")
-    return [row.prompt[slice(*row.spans[0])] for row in table.itertuples()]
+    words = named(table)
+    if None in words:
+        silent = table.wording.iloc[words.index(None)]
+        raise UserError(f"wording {silent} does not name the concept; leave out its condition")
+    return words
 
 
 def of_rows(data: xr.Dataset, table: pd.DataFrame) -> xr.Dataset:
@@ -46,35 +48,11 @@ def watch(artist: Artist, table: pd.DataFrame, grid: int = 8) -> tuple[np.ndarra
     return images, of_rows(capture.dataset(), table)
 
 
-def can_negate(artist: Artist) -> bool:
-    """Whether a negative prompt does anything. Guidance up to 1 runs the prompt's branch alone."""
-    return artist.guidance > 1 and takes(artist.pipe, "negative_prompt")
-
-
-def watch_negative(artist: Artist, table: pd.DataFrame) -> xr.Dataset:
-    """As `watch`, with the concept as negative prompt: guidance pushes the picture away from it.
-
-    Raises `UserError` where there is no guidance (see `can_negate`).
-    """
-    pipe, guidance = artist.pipe, artist.guidance
-    if not can_negate(artist):
-        raise UserError(f"a negative prompt does nothing at guidance {guidance}; give more than 1")
-    prompts, words = list(table.prompt), nouns(table)
-    options = call_options(pipe) | negative_options(pipe, guidance)
-    with capture_attention(pipe, {"concept": words}, prompts=prompts) as capture:
-        for rows in slices(len(table), fitting_batch(pipe)):
-            pipe(
-                prompts[rows], negative_prompt=words[rows], num_inference_steps=artist.steps,
-                generator=row_noise(table.iloc[rows]), output_type="latent", **options,
-            )  # fmt: skip
-    return of_rows(capture.dataset(), table)
-
-
-def watch_weighted(artist: Artist, table: pd.DataFrame, weight: float) -> xr.Dataset:
-    """As `watch`, with the concept's tokens weighted in every softmax (0: taken out)."""
+def watch_under(method: Method, artist: Artist, table: pd.DataFrame, strength: float) -> xr.Dataset:
+    """As `watch`, under an intervention and without maps."""
     prompts, words = list(table.prompt), {"concept": nouns(table)}
     with (
-        steer_attention(artist.pipe, words, weight, renormalize=True, prompts=prompts),
+        method(artist, table, strength),
         capture_attention(artist.pipe, words, prompts=prompts) as capture,
     ):
         artist.draw(table, progress=False)
@@ -119,14 +97,14 @@ def positive_controls(artist: Artist, table: pd.DataFrame) -> pd.DataFrame:
     """AUC of plain requests with interventions on the concept's word.
 
     Columns of the grid, auc, and what: weight 1/2, weight 0, negative prompt (left out where it
-    would do nothing, see `can_negate`).
+    would do nothing).
     """
     runs = {
-        "weight 1/2": watch_weighted(artist, table, 0.5),
-        "weight 0": watch_weighted(artist, table, 0.0),
+        "weight 1/2": watch_under(weigh, artist, table, 0.5),
+        "weight 0": watch_under(weigh, artist, table, 0.0),
     }
-    if can_negate(artist):
-        runs["negative prompt"] = watch_negative(artist, table)
+    if not negative_prompt.why_not(artist):
+        runs["negative prompt"] = watch_under(negative_prompt, artist, table, 1.0)
     return pd.concat([add_auc(table, run).assign(what=what) for what, run in runs.items()])
 
 

@@ -12,7 +12,8 @@ import pandas as pd
 from whitebear import stats
 from whitebear.draw.artist import Artist
 from whitebear.errors import UserError
-from whitebear.hooks import patch_text, steer_attention
+from whitebear.hooks import patch_text
+from whitebear.interventions import weigh
 from whitebear.measures.attention import nouns
 from whitebear.prompts import prompt_grid
 from whitebear.stats import Estimate
@@ -88,15 +89,9 @@ def draw(artist: Artist, table: pd.DataFrame) -> pd.DataFrame:
                 images = artist.draw(rows)
             keep(rows, images, swap.source, part)
     for wording in ("affirm-and", "negate-no"):
-        keep(plain[wording], _blind(artist, plain[wording]), "", "no attention")
+        with weigh(artist, plain[wording], 0.0):
+            keep(plain[wording], artist.draw(plain[wording]), "", "no attention")
     return pd.concat(found, ignore_index=True)
-
-
-def _blind(artist: Artist, rows: pd.DataFrame) -> np.ndarray:
-    """Images of prompts whose concept nobody may attend to."""
-    prompts, words = list(rows.prompt), {"concept": nouns(rows)}
-    with steer_attention(artist.pipe, words, 0.0, renormalize=True, prompts=prompts):
-        return artist.draw(rows)
 
 
 def shares(found: pd.DataFrame) -> pd.DataFrame:

@@ -6,9 +6,10 @@ from whitebear.prompts.concepts import (
     caption_of,
     check_concepts,
     load_concepts,
+    noun_of,
     web_concepts,
 )
-from whitebear.prompts.grid import about_objects, check_seeds, partner, prompt_grid
+from whitebear.prompts.grid import about_objects, check_seeds, named, partner, prompt_grid
 from whitebear.prompts.wordings import (
     KINDS,
     NAMES,
@@ -23,5 +24,5 @@ from whitebear.prompts.wordings import (
 __all__ = [
     "Concept", "Concepts", "KINDS", "NAMES", "VOWEL_SOUND", "about_objects", "caption_of",
     "check_concepts", "check_seeds", "choose_wordings", "fill", "in_order", "load_concepts",
-    "load_wordings", "name_of", "partner", "prompt_grid", "web_concepts",
+    "load_wordings", "name_of", "named", "noun_of", "partner", "prompt_grid", "web_concepts",
 ]  # fmt: skip

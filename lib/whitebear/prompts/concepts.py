@@ -150,9 +150,18 @@ def known_concepts(world: Concepts, free: bool) -> dict[str, tuple[str, str, str
 
 def caption_of(concept: str) -> str:
     """What a judge compares a picture with: "a picture of an owl", "a picture in pencil style"."""
-    kind, noun, _ = known_concepts(load_concepts(), free=True).get(concept, ("object", concept, ""))
+    kind, noun, _ = _known(concept)
     texts = {"colour": "a picture of something {c}", "style": "a picture in {c} style"}
     return fill(texts.get(kind, "a picture of a {c}"), c=noun)[0]
+
+
+def noun_of(concept: str) -> str:
+    """What prompts call a concept; a concept that does not come with the book by its name."""
+    return _known(concept)[1]
+
+
+def _known(concept: str) -> tuple[str, str, str]:
+    return known_concepts(load_concepts(), free=True).get(concept, ("object", concept, ""))
 
 
 def _check_name(name: str) -> None:

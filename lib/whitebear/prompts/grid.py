@@ -100,6 +100,11 @@ def prompt_grid(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+def named(table: pd.DataFrame) -> list[str | None]:
+    """The word or phrase that stands for the concept in each prompt of a grid; None where none."""
+    return [r.prompt[slice(*r.spans[0])] if len(r.spans) else None for r in table.itertuples()]
+
+
 def about_objects(table: pd.DataFrame, least: int = 1) -> pd.DataFrame:
     """The rows of a grid about objects. `UserError` where these are fewer than `least` objects."""
     found = table[table.kind == "object"].reset_index(drop=True)

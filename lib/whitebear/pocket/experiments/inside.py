@@ -15,8 +15,8 @@ import xarray as xr
 from whitebear import stats
 from whitebear.draw.artist import Artist, exchange_part
 from whitebear.errors import UserError
-from whitebear.hooks import steer_attention
-from whitebear.measures import attention, heads as attention_detail
+from whitebear.interventions import weigh
+from whitebear.measures import heads as attention_detail
 from whitebear.measures.text_states import SPLITS
 from whitebear.pocket.world.captions import caption, deniable, load_train_wordings
 from whitebear.pocket.world.dataset import scene_rng
@@ -145,7 +145,7 @@ def exchanged(
 ) -> pd.DataFrame:
     """Words and attention apart: instructions with the attention of their controls, and back.
 
-    Attention to the concept's word is multiplied (Prompt-to-Prompt, see `steer_attention`) by the
+    Attention to the concept's word is multiplied (Prompt-to-Prompt, see `weigh`) by the
     ratio of the means of a wording and its control: each then has on average what the other has.
     steered: `weighted` of one artist; table, data: of `attention_detail.watch_heads`.
     One row a picture: concept, words
@@ -170,9 +170,7 @@ def exchanged(
 def weighted(artist: Artist, table: pd.DataFrame) -> pd.DataFrame:
     """The rows with `present` while attention to the concept's word is multiplied by `weight`, a
     column with one value."""
-    words, prompts = {"concept": attention.nouns(table)}, list(table.prompt)
-    weight = float(table.weight.iloc[0])
-    with steer_attention(artist.pipe, words, weight, prompts=prompts):
+    with weigh(artist, table, float(table.weight.iloc[0]), renormalize=False):
         return artist.draw_and_judge(table)
 
 

@@ -1,17 +1,30 @@
-"""Exchange one part of a pipeline: another text encoder, or another denoiser."""
+"""Exchange one part of a pipeline: another text encoder, or another denoiser.
+
+Strengths between 0 and 1 mix the weights, W + s (W' - W), as between a model and one that was
+trained further from it (Wortsman et al. 2022, arXiv 2109.01903). At 0 its own part is kept.
+
+Fits every family with one text encoder or a UNet of its own, where both parts have the same shapes
+and the whole pipeline is in the memory of the device. Costs the loading and holding of one part.
+"""
 
 import inspect
+from collections.abc import Iterator
 from pathlib import Path
 
 import huggingface_hub
+import pandas as pd
+import torch
 from diffusers import DiffusionPipeline
 
 from whitebear.errors import UserError
+from whitebear.files import MODELS
+from whitebear.interventions.method import Drawing, Method
 from whitebear.models.load import (
     _HUB_ID,
     DTYPE,
     check_filled,
     check_weights,
+    fingerprint,
     quiet_loading,
     read_json,
 )
@@ -22,7 +35,54 @@ SAME = {
     "text_encoder": ("hidden_size", "vocab_size", "max_position_embeddings"),
     "unet": ("cross_attention_dim", "in_channels", "sample_size"),
 }
+TAUGHT = MODELS / "taught"  # the parts of the pocket model that were taught what negation means
 OFFLOADED = ("_hf_hook", "_diffusers_hook")  # how accelerate and diffusers mark such modules
+
+
+def _why_not(artist: Drawing, source: str | Path | None = None, **_) -> str:
+    if source is None and not artist.pocket:
+        return "only the pocket model comes with another part; give source=..."
+    return ""
+
+
+def _state() -> str:
+    return fingerprint(TAUGHT)
+
+
+def _exchange_part(
+    artist: Drawing,
+    rows: pd.DataFrame,
+    strength: float,
+    part: str = "text_encoder",
+    source: str | Path | None = None,
+    revision: str | None = None,
+) -> Iterator[None]:
+    """Draw with another text encoder (or "unet"), that of `source`; strength: how much of it.
+
+    source: as for `with_part`; None is the text encoder, or unet, of the taught pocket model.
+    """
+    own = artist.pipe
+    other = with_part(own, part, TAUGHT / part if source is None else source, revision)
+    new, old = getattr(other, part).state_dict(), getattr(own, part).state_dict()
+    for name, weights in new.items():
+        if strength < 1 and weights.is_floating_point():
+            weights.copy_(torch.lerp(old[name], weights, strength))
+    artist.pipe = other
+    try:
+        yield
+    finally:
+        artist.pipe = own
+
+
+exchange_part = Method(
+    "exchange_part",
+    _exchange_part,
+    default=1.0,
+    neutral=0.0,
+    highest=1.0,
+    why_not=_why_not,
+    state=_state,
+)
 
 
 def with_part(

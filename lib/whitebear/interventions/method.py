@@ -1,0 +1,91 @@
+"""What interventions have in common: a name, a strength, a line where they cannot be, an end.
+
+An intervention is a `Method` in a file of its name. Its generator edits what an artist draws with,
+yields while the rows are drawn, and puts everything back.
+"""
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import pandas as pd
+from diffusers import DiffusionPipeline
+
+from whitebear.errors import UserError
+
+
+class Drawing(Protocol):
+    """What interventions know of a `draw.Artist`.
+
+    negatives: a negative prompt for each row that is drawn next, or None. pocket: whether it is a
+    model of the pocket world.
+    """
+
+    pipe: DiffusionPipeline
+    steps: int
+    guidance: float
+    negatives: list[str] | None
+    pocket: bool
+
+
+@dataclass(frozen=True)
+class Method:
+    """An intervention: `with weigh(artist, rows, 0.0): artist.draw(rows)`.
+
+    In the block exactly these rows are to be drawn, once and in their order; in as many batches as
+    it takes. Nothing is left edited after it, however it ends. At the strength `neutral` nothing is
+    edited at all.
+
+    act(artist, rows, strength, **options): edits, yields once, and puts back. default, neutral,
+    lowest, highest: strengths; whole: whether there are none between whole numbers;
+    why_not(artist, **options): a reason where it cannot be used, else ""; state(): digest of files
+    that it reads, for the keys of what is cached.
+    """
+
+    name: str
+    act: Callable[..., Iterator[None]]
+    default: float
+    neutral: float
+    lowest: float = 0.0
+    highest: float = math.inf
+    whole: bool = False
+    why_not: Callable[..., str] = lambda artist, **_: ""
+    state: Callable[[], str] = str
+
+    def __call__(
+        self, artist: Drawing, rows: pd.DataFrame, strength: float | None = None, **options
+    ) -> contextlib.AbstractContextManager[None]:
+        """A block in which the rows are drawn. Raises `UserError` for a strength that cannot be,
+        and for an artist whose model this does not fit."""
+        strength = self.check(strength)
+        if strength == self.neutral:
+            return contextlib.nullcontext()
+        if reason := self.why_not(artist, **options):
+            raise UserError(f"{self.name} cannot be used here: {reason}")
+        return contextlib.contextmanager(self.act)(artist, rows, strength, **options)
+
+    def check(self, strength: float | None) -> float:
+        """The strength as a number, None being the default. `UserError` where it is out of range.
+
+        >>> from whitebear.interventions import weigh
+        >>> weigh.check(None), weigh.check(2)
+        (0.0, 2.0)
+        """
+        if strength is None:
+            return self.default
+        number = isinstance(strength, (int, float)) and not isinstance(strength, bool)
+        fits = number and math.isfinite(strength) and self.lowest <= strength <= self.highest
+        if not fits or (self.whole and strength != int(strength)):
+            raise UserError(f"strength is {strength!r}; {self.name} takes {self._range()}")
+        return float(strength)
+
+    def _range(self) -> str:
+        if self.lowest == self.highest:
+            return f"{self.lowest:g} alone"
+        if self.whole:
+            return f"{self.lowest:g} or {self.highest:g}"
+        if math.isinf(self.highest):
+            return f"a number of at least {self.lowest:g}"
+        return f"a number from {self.lowest:g} to {self.highest:g}"
