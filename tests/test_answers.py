@@ -9,7 +9,7 @@ import pytest
 from whitebear.book.chapters import told_to_forget as answers
 from whitebear.book.report import phrases, rules
 from whitebear.prompts import prompt_grid
-from whitebear.stats import Estimate, add_twin
+from whitebear.stats import Estimate, add_control
 
 CONDITIONS = ["affirm", "omit", "negate", "forget_then_request", "repeat"]
 
@@ -76,7 +76,7 @@ def test_outcome_words(value, word):
 
 def test_effect_words(world):
     scores = made_up(world, negate=0.9, forget_then_request=1.0, affirm=0.7, repeat=0.7)
-    rows = add_twin(scores)
+    rows = add_control(scores)
     pairs = rows[rows.condition == "negate"]
     change = phrases.changed(pairs)
     assert phrases.effect(Estimate(0.2, 0.1, 0.3, 9, 9), change).endswith("itself raises it")

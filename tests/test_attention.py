@@ -50,7 +50,7 @@ def test_a_condition_without_the_word_is_refused(artist):
         attention.watch(artist, silent)
 
 
-def test_changes_hold_each_instruction_against_its_twin(watched, table):
+def test_changes_hold_each_instruction_against_its_control(watched, table):
     _, data = watched
     found = attention.changes(table, data)
     assert found.index.tolist() == ["forget_then_request"]
@@ -83,7 +83,7 @@ def test_shares_add_up(watched):
 @pytest.mark.parametrize(("fallen", "sustained"), [(4, False), (5, True), (10, True)])
 def test_a_drop_is_sustained_when_it_lasts_half_of_the_steps(fallen, sustained):
     mass = np.where(np.arange(10) < fallen, 0.85, 0.95)
-    rows = [(s, "twin", 1.0) for s in range(10)] + [
+    rows = [(s, "control", 1.0) for s in range(10)] + [
         (s, "instruction", m) for s, m in enumerate(mass)
     ]
     lines = pd.DataFrame(rows, columns=["step", "what", "mass"])

@@ -493,7 +493,7 @@ import pandas as pd
 from pathlib import Path
 from whitebear.book.report.claim import Claim
 from whitebear.stats import Estimate
-claim = Claim("it is", Estimate(rate, 0.1, 0.9, 4, 2), "so", "4", "twin", "yes", "fig-a")
+claim = Claim("it is", Estimate(rate, 0.1, 0.9, 4, 2), "so", "4", "control", "yes", "fig-a")
 save_numbers(output, "01_toy", [claim], rate=rate)
 pd.DataFrame({"present": [True]}).to_parquet(Path(output, "01_toy.parquet"));"""
 

@@ -12,7 +12,7 @@ from whitebear.stats import Estimate
 
 FOUND = Estimate(0.03, 0.01, 0.05, 64, 8)
 CLAIM = Claim(
-    "“forget” suppresses it", FOUND, "3 % [1, 5]", "64 pictures", "the twin", "no", "fig-a"
+    "“forget” suppresses it", FOUND, "3 % [1, 5]", "64 pictures", "the control", "no", "fig-a"
 )
 
 

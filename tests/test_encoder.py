@@ -71,9 +71,9 @@ def test_changes_are_paired_with_the_control(table, states):
     found = encoder.changes(similar, "cosine").loc["forget_then_request", FINAL, "eos"]
     some = similar[(similar.layer == FINAL) & (similar.place == "eos")]
     told = some[some.condition == "forget_then_request"].cosine.mean()
-    twin = some[some.wording.isin(["repeat-paper", "repeat-look", "repeat-memory",
+    control = some[some.wording.isin(["repeat-paper", "repeat-look", "repeat-memory",
                                    "repeat-about"])].cosine.mean()  # fmt: skip
-    assert found.difference.value == pytest.approx(told - twin, abs=1e-6)
+    assert found.difference.value == pytest.approx(told - control, abs=1e-6)
 
 
 def test_a_ridge_probe_is_the_textbook_solution():

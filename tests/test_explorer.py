@@ -11,7 +11,7 @@ from whitebear.book.explorer import (
     panel as explorer_panel,
     view as explorer_view,
 )
-from whitebear.book.explorer.drawing import YOURS, draw, prompt_of, twins, words_of
+from whitebear.book.explorer.drawing import YOURS, comparisons, draw, prompt_of, words_of
 from whitebear.book.explorer.panel import Explorer
 from whitebear.draw.artist import Artist
 from whitebear.errors import UserError
@@ -47,7 +47,7 @@ def hooks_of(pipe) -> int:
 # --- drawing -------------------------------------------------------------------------------------
 
 
-def test_a_picture_comes_with_its_twins_and_everything_seen_on_the_way(artist, plain):
+def test_a_picture_comes_with_its_comparisons_and_everything_seen_on_the_way(artist, plain):
     assert list(plain.pictures) == list(plain.scores.index) == [YOURS, "affirm", "omit"]
     assert {p.shape for p in plain.pictures.values()} == {(64, 64, 3)}
     assert plain.mass.shape == (STEPS, 5) and plain.mass.columns.tolist() == words_of(PROMPT)
@@ -71,13 +71,16 @@ def test_a_word_of_weight_0_gets_nothing_and_the_picture_changes(plain, without)
     assert (without.pictures["omit"].astype(int) - plain.pictures["omit"]).max() <= 1
 
 
-def test_twins_are_the_control_or_the_plainest_wording_of_the_same_kind():
-    assert twins("bear", 0, "negate-without") == {
+def test_comparisons_are_the_control_or_the_plainest_wording_of_the_same_kind():
+    assert comparisons("bear", 0, "negate-without") == {
         "affirm": "a picture of a beach with a bear", "omit": "a picture of a beach",
     }  # fmt: skip
-    assert twins("bear", 0, "negate-pair-without")["omit"] == "a picture of a cat"
-    assert twins("bear", 0)["affirm"] == "a picture of a bear"
-    assert "white" in twins("white", 0)["affirm"] and "white" not in twins("white", 0)["omit"]
+    assert comparisons("bear", 0, "negate-pair-without")["omit"] == "a picture of a cat"
+    assert comparisons("bear", 0)["affirm"] == "a picture of a bear"
+    assert (
+        "white" in comparisons("white", 0)["affirm"]
+        and "white" not in comparisons("white", 0)["omit"]
+    )
 
 
 def test_a_wording_that_does_not_belong_is_refused():
@@ -85,7 +88,7 @@ def test_a_wording_that_does_not_belong_is_refused():
     with pytest.raises(UserError, match="unknown wording 'forget-paper' here; "):
         prompt_of("bear", "negate", "forget-paper", 0)
     with pytest.raises(UserError, match="unknown wording 'negate-withot' here; did you mean"):
-        twins("bear", 0, "negate-withot")
+        comparisons("bear", 0, "negate-withot")
 
 
 def test_words_come_once_in_lower_case():
@@ -221,7 +224,7 @@ def test_draw_look_tick_and_draw_again(panel):
     assert panel.player.stack.children[0].value != before
 
 
-def test_a_prompt_of_ones_own_is_drawn_beside_the_plain_twins(panel):
+def test_a_prompt_of_ones_own_is_drawn_beside_the_plain_comparisons(panel):
     panel.prompt.value = "a bear, please"
     panel.draw()
     prompts = panel.wait(60).prompts

@@ -71,14 +71,14 @@ def test_rates_put_dots_at_the_rates(scores):
         assert f"({table.n[(condition, 'owl')]} a concept)" in axes.get_xlabel()
 
 
-def test_suppression_and_twins(scores):
+def test_suppression_and_controls(scores):
     figure = figures.suppression(scores)
     assert drawn(figure)
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     assert labels == [figures.name_of(c) for c in figures.in_order(scores.condition)][1:]
-    figure = figures.twins(stats.by_wording(scores))
+    figure = figures.beside_controls(stats.by_wording(scores))
     assert drawn(figure)
-    wordings = set(stats.add_twin(scores).wording)
+    wordings = set(stats.add_control(scores).wording)
     assert len(figure.axes[0].get_yticklabels()) == len(wordings)
     assert "n = 9 pairs a row" in figure.axes[0].get_xlabel()
 
@@ -89,7 +89,7 @@ def test_figures_of_a_part_of_the_conditions(world, conditions):
     scores = fake_scores(world, ["bear"], conditions, seeds=1)
     for figure in (figures.rates, figures.suppression, figures.conditions):
         assert drawn(figure(scores))
-    assert drawn(figures.twins(stats.by_wording(scores)))
+    assert drawn(figures.beside_controls(stats.by_wording(scores)))
 
 
 def test_a_new_condition_needs_no_code(scores):

@@ -104,9 +104,9 @@ def scores(world):
 def test_conditions_and_suppression(scores):
     summary = stats.summary(scores).set_index("condition")
     order = in_order(scores.condition)
-    twin = stats.add_twin(scores).groupby("condition").twin.mean().reindex(order)
+    control = stats.add_control(scores).groupby("condition").control_value.mean().reindex(order)
     figure = presence.conditions(scores)
-    table = pd.DataFrame({"control": twin.map(point), "rate": summary.rate[order]})
+    table = pd.DataFrame({"control": control.map(point), "rate": summary.rate[order]})
     assert_shows(figure, table)
     assert rows_of(figure.axes[0]) == [NAMES[name] for name in order]
     assert [str(n) for n in summary.n[order]] == texts(figure.axes[0])[-len(order) - 1 : -1]
@@ -131,13 +131,13 @@ def test_rates_with_all_concepts_on_top(scores):
     assert rows_of(figure.axes[0]) == ["all", "bear", "owl", "cat"]
 
 
-def test_wordings_twins_and_differences(scores):
+def test_wordings_controls_and_differences(scores):
     table = stats.by_wording(scores)
     labels = {row.Index: with_holes(row.text, 999) for row in table.itertuples()}
-    figure = presence.twins(table)
+    figure = presence.beside_controls(table)
     order = [w for w in labels if w in table.index]
     pairs = pd.DataFrame({"rate": table.rate.map(lambda e: point(e.value)),
-                          "twin": table.twin.map(point)})  # fmt: skip
+                          "control_value": table.control_value.map(point)})  # fmt: skip
     assert_shows(figure, pairs.loc[order])
     assert rows_of(figure.axes[0]) == [labels[w] for w in order]
     figure = presence.wordings(table)
@@ -166,8 +166,10 @@ def test_places_and_layers_of_the_text_encoder():
     panels = []
     for place in text_states.SHOWN:
         rows = final.xs(place, level="place").loc[conditions]
-        twin = [point(r.value - r.difference.value) for r in rows.itertuples()]
-        panels.append(pd.DataFrame({"twin": twin, "value": list(map(point, rows.value))}))
+        control = [point(r.value - r.difference.value) for r in rows.itertuples()]
+        panels.append(
+            pd.DataFrame({"control_value": control, "value": list(map(point, rows.value))})
+        )
     assert_shows(text_states.ladder(changes, marks), *panels)
     figure = text_states.choices(changes, "negate")
     panels = [

@@ -142,9 +142,9 @@ def test_grid_brings_controls_and_pairs_them(world):
     assert set(grid.condition) == {"negate", "affirm"}
     keys = ["concept", "wording", "seed"]
     assert not grid.duplicated(keys).any()
-    twin = grid.set_index(keys)
+    by_key = grid.set_index(keys)
     for row in grid[grid.condition == "negate"].itertuples():
-        control = twin.loc[(row.concept, row.control, row.seed)]
+        control = by_key.loc[(row.concept, row.control, row.seed)]
         assert (control.other, control.background) == (row.other, row.background)
         assert control.condition == "affirm"
     for row in grid.itertuples():

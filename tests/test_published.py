@@ -17,7 +17,7 @@ SHIPPED = fingerprint(MODELS / "pocket")
 
 
 def claim(name: str, value: float, low: float, high: float) -> Claim:
-    return Claim(name, Estimate(value, low, high, 9, 3), f"{value}", "9", "twin", "yes", "fig-a")
+    return Claim(name, Estimate(value, low, high, 9, 3), f"{value}", "9", "control", "yes", "fig-a")
 
 
 def record(*claims: Claim, model: str = SHIPPED) -> dict:

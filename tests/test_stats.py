@@ -109,7 +109,7 @@ def test_suppression_by_hand(scores):
 
 
 def test_paired_difference_by_hand(scores):
-    rows = stats.add_twin(scores)
+    rows = stats.add_control(scores)
     assert set(rows.condition) == {"negate", "forget"}
     expected = []
     for row in rows[rows.condition == "negate"].itertuples():
@@ -134,26 +134,26 @@ def test_agresti_min_by_hand():
     assert np.isnan(stats.agresti_min([0.2, 0.1])).all()
 
 
-def identical_twins(concepts, seeds):
+def identical_controls(concepts, seeds):
     """Scores in which the instruction changes not a single picture."""
     scores = make_scores(np.random.default_rng(0), concepts, seeds)
     keys = ["concept", "seed"]
-    twins = scores[scores.wording == "r1"].set_index(keys).present
+    controls = scores[scores.wording == "r1"].set_index(keys).present
     forget = scores.wording == "f1"
-    same = twins.loc[list(map(tuple, scores.loc[forget, keys].values))].values
+    same = controls.loc[list(map(tuple, scores.loc[forget, keys].values))].values
     scores.loc[forget, "present"] = same
-    rows = stats.add_twin(scores)
+    rows = stats.add_control(scores)
     return rows[rows.condition == "forget"]
 
 
 def test_equivalence_needs_evidence(scores):
     """Not one picture changed: proof within 10 points from 100 pairs, none from 6."""
-    many, few = identical_twins(10, 10), identical_twins(2, 3)
+    many, few = identical_controls(10, 10), identical_controls(2, 3)
     assert stats.paired_difference(many).value == stats.paired_difference(few).value == 0
     same = lambda rows: rules.SAME(near=stats.paired_difference(rows, level=0.90))  # noqa: E731
     assert same(many) == "yes" and phrases.changed(many) == "no change"
     assert same(few) == "no" and phrases.changed(few) == "undecided"
-    rows = stats.add_twin(scores)
+    rows = stats.add_control(scores)
     assert same(rows[rows.condition == "negate"]) == "no"
 
 
@@ -168,8 +168,8 @@ def test_certainty_is_never_claimed():
 
 def test_other_scores_have_a_difference_too(scores):
     scores = scores.assign(clip_score=np.random.default_rng(0).normal(size=len(scores)))
-    rows = stats.add_twin(scores, "clip_score")
-    assert np.allclose(rows.difference, rows.clip_score - rows.twin)
+    rows = stats.add_control(scores, "clip_score")
+    assert np.allclose(rows.difference, rows.clip_score - rows.control_value)
     estimate = stats.paired_difference(rows)
     assert estimate.low < estimate.value < estimate.high
 

@@ -181,15 +181,19 @@ def add_affirm(scores: pd.DataFrame) -> pd.DataFrame:
     return scores.join(means, on=keys)
 
 
-def add_twin(scores: pd.DataFrame, column: str = "present") -> pd.DataFrame:
-    """Rows that have a control, with `twin` (its value at the same seed) and `difference`.
+def add_control(scores: pd.DataFrame, column: str = "present") -> pd.DataFrame:
+    """Rows that have a control, with `control_value` (its value at the same seed) and `difference`.
 
     `column` is what is compared: presence, or another score such as clip_score.
     """
     keys = ["concept", "control", "seed"]
-    twins = scores.set_index(["concept", "wording", "seed"])[column].astype(float).rename("twin")
-    rows = scores[scores.control != ""].join(twins.rename_axis(keys), on=keys)
-    return rows.assign(difference=rows[column].astype(float) - rows.twin)
+    controls = (
+        scores.set_index(["concept", "wording", "seed"])[column]
+        .astype(float)
+        .rename("control_value")
+    )
+    rows = scores[scores.control != ""].join(controls.rename_axis(keys), on=keys)
+    return rows.assign(difference=rows[column].astype(float) - rows.control_value)
 
 
 def suppression(rows: pd.DataFrame, level: float = LEVEL) -> Estimate:
@@ -207,7 +211,7 @@ def suppression(rows: pd.DataFrame, level: float = LEVEL) -> Estimate:
 
 
 def paired_difference(rows: pd.DataFrame, level: float = LEVEL) -> Estimate:
-    """Mean difference to the control over rows of `add_twin`: what the instruction itself does."""
+    """Mean of `difference` over rows of `add_control`: what the instruction itself does."""
     independent = lambda rows: agresti_min(rows.difference, level)  # noqa: E731
     return _estimate(rows, ["difference", "one"], ratio, independent, level)
 
@@ -263,12 +267,12 @@ def summary(scores: pd.DataFrame) -> pd.DataFrame:
 
     Columns condition, n, concepts, then rate, suppression, difference as `Estimate`s.
     """
-    with_affirm, with_twin = add_affirm(scores), add_twin(scores)
+    with_affirm, with_control = add_affirm(scores), add_control(scores)
     rows = []
     for condition in dict.fromkeys(scores.condition):
         total = rate(scores[scores.condition == condition])
         removed = suppression(with_affirm[with_affirm.condition == condition])
-        change = paired_difference(with_twin[with_twin.condition == condition])
+        change = paired_difference(with_control[with_control.condition == condition])
         rows.append((condition, total.n, total.concepts, total, removed, change))
     columns = ["condition", "n", "concepts", "rate", "suppression", "difference"]
     return pd.DataFrame(rows, columns=columns)
@@ -278,15 +282,15 @@ def by_wording(scores: pd.DataFrame) -> pd.DataFrame:
     """One row an instruction: what each wording does, held against its own control.
 
     Index wording; columns condition, text, heldout, n, rate, suppression, difference
-    (`Estimate`s), twin (rate of its control), p (sign flips), p_holm (adjusted for all wordings).
+    (`Estimate`s), control_value (its control's rate), p (sign flips), p_holm (adjusted).
     """
-    with_twin, rows = add_twin(add_affirm(scores)), {}
-    for wording, some in with_twin.groupby("wording", sort=False):
+    with_control, rows = add_control(add_affirm(scores)), {}
+    for wording, some in with_control.groupby("wording", sort=False):
         rows[wording] = {
             "condition": some.condition.iloc[0], "text": some.text.iloc[0],
             "heldout": bool(some.heldout.iloc[0]), "n": len(some), "rate": rate(some),
             "suppression": suppression(some), "difference": paired_difference(some),
-            "twin": some.twin.mean(), "p": sign_flip_p(some),
+            "control_value": some.control_value.mean(), "p": sign_flip_p(some),
         }  # fmt: skip
     table = pd.DataFrame.from_dict(rows, orient="index")
     return table.assign(p_holm=holm(table.p)) if len(table) else table

@@ -253,14 +253,16 @@ def is_stacked(pipe: DiffusionPipeline, call: Call) -> bool:
     if family_of(denoiser_of(pipe)).packed:  # one branch a call
         return False
     half = len(call.sample) // 2
-    twins = len(call.sample) == 2 * half > 0 and torch.equal(call.sample[:half], call.sample[half:])
+    doubled = len(call.sample) == 2 * half > 0 and torch.equal(
+        call.sample[:half], call.sample[half:]
+    )
     says = getattr(pipe, "do_classifier_free_guidance", None)
-    if says and not twins:
+    if says and not doubled:
         raise UserError(
             f"{type(pipe).__name__} does not stack [negative; positive] halves, so its branches"
             " cannot be told apart; set guidance_scale=1"
         )
-    return twins if says is None else bool(says)
+    return doubled if says is None else bool(says)
 
 
 def noise_levels(scheduler) -> torch.Tensor:

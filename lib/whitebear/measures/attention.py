@@ -71,9 +71,9 @@ def shares(data: xr.Dataset) -> pd.DataFrame:
 
 
 def curves(table: pd.DataFrame, data: xr.Dataset) -> pd.DataFrame:
-    """Mass of the concept per instruction, twin and step: means over the seeds of each concept.
+    """Mass of the concept per instruction, control and step: means over the seeds of each concept.
 
-    Columns condition, wording, text, concept, step, what ("instruction" or "twin"), mass.
+    Columns condition, wording, text, concept, step, what ("instruction" or "control"), mass.
     """
     mass = data.mass.sel(token="concept").mean("layer").values  # (sample, step)
     row_of = {
@@ -82,7 +82,7 @@ def curves(table: pd.DataFrame, data: xr.Dataset) -> pd.DataFrame:
     found = []
     for i, row in enumerate(table.itertuples()):
         if row.control:
-            pair = {"instruction": i, "twin": row_of[(row.control, row.concept, row.seed)]}
+            pair = {"instruction": i, "control": row_of[(row.control, row.concept, row.seed)]}
             found += [
                 (row.condition, row.wording, row.text, row.concept, step, what, mass[j, step])
                 for what, j in pair.items()
@@ -109,27 +109,27 @@ def positive_controls(artist: Artist, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def sustained_drop(lines: pd.DataFrame) -> bool:
-    """Whether the instruction's mass lies more than DROP below its twin's in half of the steps."""
+    """Whether the mass lies more than DROP below the control's in half of the steps."""
     means = lines.groupby(["step", "what"]).mass.mean().unstack()
-    fall = 1 - means.instruction / means.twin
+    fall = 1 - means.instruction / means.control
     return bool((fall > DROP).mean() >= 0.5)
 
 
 def changes(table: pd.DataFrame, data: xr.Dataset, by: str = "condition") -> pd.DataFrame:
-    """Per instruction: AUC, that of its twin, their paired difference, and the sustained drop.
+    """Per instruction: AUC, that of its control, their paired difference, and the sustained drop.
 
-    by: "condition" or "wording". Columns auc, twin, difference (`stats.Estimate`), relative,
-    sustained; index as `by`.
+    by: "condition" or "wording". Columns auc, control_value, difference (`stats.Estimate`),
+    relative, sustained; index as `by`.
     """
-    pairs, lines = stats.add_twin(add_auc(table, data), "auc"), curves(table, data)
+    pairs, lines = stats.add_control(add_auc(table, data), "auc"), curves(table, data)
     rows = {}
     for name, rest in pairs.groupby(by, sort=False):
         difference = stats.paired_difference(rest)
         rows[name] = {
             "auc": rest.auc.mean(),
-            "twin": rest.twin.mean(),
+            "control_value": rest.control_value.mean(),
             "difference": difference,
-            "relative": difference.value / rest.twin.mean(),
+            "relative": difference.value / rest.control_value.mean(),
             "sustained": sustained_drop(lines[lines[by] == name]),
         }
     return pd.DataFrame.from_dict(rows, orient="index")

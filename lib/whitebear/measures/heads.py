@@ -49,13 +49,13 @@ def as_share(data: xr.Dataset, denominator: str) -> np.ndarray:
 
 
 def _changes(table: pd.DataFrame, values: np.ndarray) -> pd.DataFrame:
-    """Index condition: twin, difference (`Estimate`) and relative change of one number a row."""
-    pairs, rows = stats.add_twin(table.assign(auc=values), "auc"), {}
+    """Index condition: control_value, difference and relative change (`Estimate`s) of a number."""
+    pairs, rows = stats.add_control(table.assign(auc=values), "auc"), {}
     for condition, some in pairs.groupby("condition", sort=False):
-        found, twin = stats.paired_difference(some), some.twin.mean()
-        relative = stats.Estimate(found.value / twin, found.low / twin, found.high / twin,
+        found, control = stats.paired_difference(some), some.control_value.mean()
+        relative = stats.Estimate(found.value / control, found.low / control, found.high / control,
                                   found.n, found.concepts)  # fmt: skip
-        rows[condition] = {"twin": twin, "difference": found, "relative": relative}
+        rows[condition] = {"control_value": control, "difference": found, "relative": relative}
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
@@ -103,8 +103,8 @@ def by_wording(table: pd.DataFrame, data: xr.Dataset) -> pd.DataFrame:
     table: with a column present. Columns wording, condition, concept, attention, presence.
     """
     auc = aucs(data).mean(("layer", "head")).values
-    log = stats.add_twin(table.assign(log=np.log(np.maximum(auc, 1e-9))), "log")
-    seen = stats.add_twin(table, "present")
+    log = stats.add_control(table.assign(log=np.log(np.maximum(auc, 1e-9))), "log")
+    seen = stats.add_control(table, "present")
     both = log.assign(attention=log.difference, presence=seen.difference)
     keys = ["wording", "condition", "concept"]
     return both.groupby(keys, sort=False)[["attention", "presence"]].mean().reset_index()

@@ -146,7 +146,7 @@ def changes(similar: pd.DataFrame, column: str = "standardised") -> pd.DataFrame
     """
     rows = {}
     for (layer, place), some in similar.groupby(["layer", "place"], sort=False):
-        pairs = stats.add_twin(some, column)
+        pairs = stats.add_control(some, column)
         for condition, pair in pairs.groupby("condition", sort=False):
             rows[condition, layer, place] = {
                 "value": pair[column].mean(), "difference": stats.paired_difference(pair),

@@ -40,8 +40,8 @@ def gains(own: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
 
     An encoder that the denoiser reads badly loses plain requests as well; that cancels.
     """
-    pairs = stats.add_twin(own)
-    return pairs.assign(difference=stats.add_twin(other).difference - pairs.difference)
+    pairs = stats.add_control(own)
+    return pairs.assign(difference=stats.add_control(other).difference - pairs.difference)
 
 
 def predictions(own: pd.DataFrame, other: pd.DataFrame) -> list[Claim]:

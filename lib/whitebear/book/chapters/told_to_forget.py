@@ -90,7 +90,7 @@ def _outcomes(table: pd.DataFrame, condition: str) -> str:
 
 def claims(scores: pd.DataFrame) -> list[Claim]:
     """Whether the instrument works, and what each instruction changes by itself."""
-    table, twins, found = by_condition(scores), stats.add_twin(scores), []
+    table, pairs, found = by_condition(scores), stats.add_control(scores), []
     works, about = "yes" if usable(table) else "no", "asked for against not mentioned"
     for condition, claim in INSTRUMENT.items():
         if condition in table.index:
@@ -99,8 +99,8 @@ def claims(scores: pd.DataFrame) -> list[Claim]:
     for condition in instructed(scores):
         change = table.difference[condition]
         claim = f"{quoted(condition)} by itself changes how often it is drawn"
-        verdict = changed(twins[twins.condition == condition])
-        found.append(made(claim, change, verdict, "fig-twins", points(change)))
+        verdict = changed(pairs[pairs.condition == condition])
+        found.append(made(claim, change, verdict, "fig-controls", points(change)))
     return found
 
 

@@ -1,5 +1,5 @@
-"""One picture with everything around it that a person wants to look at: its twins from the same
-noise, what a detector finds, and attention to every word at every step.
+"""One picture with everything around it that a person wants to look at: others to compare it with
+from the same noise, what a detector finds, and attention to every word at every step.
 
     artist = Artist("pocket")
     drawing = draw(artist, "bear", "a picture of a red background without a bear")
@@ -87,7 +87,9 @@ def check_wording(wording: str, known: Iterable[str]) -> None:
         raise UserError(f"unknown wording {wording!r} here; {nearest(wording, known)}")
 
 
-def twins(concept: str, seed: int, wording: str = "", model: str = "pocket") -> dict[str, str]:
+def comparisons(
+    concept: str, seed: int, wording: str = "", model: str = "pocket"
+) -> dict[str, str]:
     """The prompts to compare with: "affirm" asks for the concept, "omit" leaves it unmentioned.
 
     The affirmation is the wording's own control where that asks for the concept; otherwise, and
@@ -117,7 +119,7 @@ def draw(
     wording: str = "",
     on_call: Callable[[int], None] = lambda total: None,
 ) -> Drawing:
-    """Draw a prompt and its twins from the same noise, and watch every word of the prompt.
+    """Draw a prompt and others from the same noise, and watch every word of the prompt.
 
     weights: word -> factor inside every softmax of `prompt` (0: not looked at). wording: id of the
     wording that the prompt was filled from, "" for a text of one's own. on_call(total) is told
@@ -155,7 +157,7 @@ def _prompts(model, concept, prompt, seed, wording, weights) -> dict[str, str]:
     if strange := [word for word in weights if word not in words]:
         raise UserError(f"{strange[0]!r} is not in the prompt; its words are {', '.join(words)}")
     again = {"unweighted": prompt} if weights else {}
-    return {YOURS: prompt} | twins(concept, seed, wording, model) | again
+    return {YOURS: prompt} | comparisons(concept, seed, wording, model) | again
 
 
 def _watched(

@@ -61,7 +61,7 @@ def shares(table: pd.DataFrame) -> Figure:
 
 @in_style
 def curves(lines: pd.DataFrame) -> Figure:
-    """Attention to the concept over the steps: a panel a wording, instruction against twin.
+    """Attention to the concept over the steps: a panel a wording, instruction against control.
 
     lines: of `attention.curves`. Bands: 95 % intervals from resampling concepts.
     """
@@ -77,8 +77,8 @@ def curves(lines: pd.DataFrame) -> Figure:
         look = look_of(some.condition.iloc[0])["color"]
         sns.lineplot(
             some, x="step", y="mass", hue="what", style="what", ax=axes, legend=False,
-            palette={"twin": MUTED, "instruction": look}, errorbar=("ci", 95),
-            dashes={"twin": (3, 2), "instruction": ""}, n_boot=1000, seed=0,
+            palette={"control": MUTED, "instruction": look}, errorbar=("ci", 95),
+            dashes={"control": (3, 2), "instruction": ""}, n_boot=1000, seed=0,
         )  # fmt: skip
         axes.set_title(with_holes(some.text.iloc[0], 34), fontsize=7, weight="normal")
         axes.set(xlabel="denoising step", ylabel="attention to the word")

@@ -75,14 +75,14 @@ def suppression(scores: pd.DataFrame) -> Figure:
 
 
 @in_style
-def twins(table: pd.DataFrame) -> Figure:
+def beside_controls(table: pd.DataFrame) -> Figure:
     """Each instruction (filled) against its control (hollow): same words, order and noise.
 
     table: of `stats.by_wording`. On the right the paired difference with its interval, in points.
     """
     marks = {"control": {}, "instruction": {}}
     for row in table.itertuples():
-        marks["control"][row.Index] = point(row.twin)
+        marks["control"][row.Index] = point(row.control_value)
         marks["instruction"][row.Index] = point(row.rate.value)
     look = lambda row, mark: pair_look(table.condition[row], mark)  # noqa: E731
     name = lambda row: with_holes(table.text[row], 52)  # noqa: E731
@@ -104,8 +104,10 @@ def conditions(scores: pd.DataFrame) -> Figure:
     """
     table = stats.summary(scores).set_index("condition")
     table = table.loc[in_order(table.index)]
-    twins = stats.add_twin(scores).groupby("condition").twin.mean().reindex(table.index)
-    marks = pd.DataFrame({"control": twins.map(point), "condition": table.rate})
+    controls = (
+        stats.add_control(scores).groupby("condition").control_value.mean().reindex(table.index)
+    )
+    marks = pd.DataFrame({"control": controls.map(point), "condition": table.rate})
     figure = forest({"": marks}, _condition, name_of, 7.4, 0.42, linked=True)
     (axes,) = figure.axes
     each = scores.groupby(["condition", "wording"]).present.mean()

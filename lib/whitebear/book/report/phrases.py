@@ -61,7 +61,7 @@ def outcome(table: pd.DataFrame, condition: str) -> str:
 
 
 def changed(pairs: pd.DataFrame) -> str:
-    """What an instruction changes by itself, in one word; pairs: rows of `stats.add_twin`."""
+    """What an instruction changes by itself, in one word; pairs: rows of `stats.add_control`."""
     near = stats.paired_difference(pairs, level=0.90)
     return rules.CHANGE(stats.paired_difference(pairs), near)
 
@@ -78,12 +78,12 @@ def instrument(table: pd.DataFrame) -> str:
 
 def findings(scores: pd.DataFrame) -> str:
     """A chapter's findings as a Markdown list: instrument first, then one item an instruction."""
-    table, twins = by_condition(scores), stats.add_twin(scores)
+    table, every = by_condition(scores), stats.add_control(scores)
     lines = [f"**The instrument.** {instrument(table).capitalize()}."]
     if not usable(table):
         lines[0] += " That is too little difference: what follows says nothing about obedience."
     for condition in instructed(scores):
-        row, pairs = table.loc[condition], twins[twins.condition == condition]
+        row, pairs = table.loc[condition], every[every.condition == condition]
         lines.append(
             f"**{quoted(condition)}: {outcome(table, condition)}.**"
             f" The concept is in {row.rate.percent()} of {row.n} pictures of {row.concepts}"

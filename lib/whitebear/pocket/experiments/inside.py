@@ -117,9 +117,11 @@ def what_captions_say(scenes: int, r: float, seed: int = 0) -> pd.DataFrame:
 
 def obeyed(table: pd.DataFrame, least: float) -> list[str]:
     """The wordings that suppress the concept by at least `least` against their controls."""
-    pairs = stats.add_twin(table)
-    sums = pairs.assign(present=pairs.present.astype(float)).groupby("wording")[["present", "twin"]]
-    left = sums.sum().pipe(lambda s: s.present / s.twin.where(s.twin > 0))
+    pairs = stats.add_control(table)
+    sums = pairs.assign(present=pairs.present.astype(float)).groupby("wording")[
+        ["present", "control_value"]
+    ]
+    left = sums.sum().pipe(lambda s: s.present / s.control_value.where(s.control_value > 0))
     return sorted(left.index[1 - left >= least])
 
 
@@ -152,10 +154,10 @@ def exchanged(
     ("instruction" or "control"), attention ("its own" or "the other's"), auc, present.
     """
     table = table.assign(auc=attention_detail.aucs(data).mean(("layer", "head")).values)
-    pairs = stats.add_twin(table, "auc")
+    pairs = stats.add_control(table, "auc")
     parts = []
     for wording, rows in pairs[pairs.wording.isin(wordings)].groupby("wording", sort=False):
-        ratio = float(rows.twin.mean() / rows.auc.mean())
+        ratio = float(rows.control_value.mean() / rows.auc.mean())
         of = {"instruction": (wording, ratio), "control": (rows.control.iloc[0], 1 / ratio)}
         for words, (name, weight) in of.items():
             own = table[table.wording == name].reset_index(drop=True)
@@ -210,7 +212,7 @@ def by_part(tables: dict) -> pd.DataFrame:
     """
     rows = {
         key: {name: stats.paired_difference(some)
-              for name, some in stats.add_twin(table).groupby("condition", sort=False)}
+              for name, some in stats.add_control(table).groupby("condition", sort=False)}
         for key, table in tables.items()
     }  # fmt: skip
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["encoder", "denoiser"])

@@ -162,7 +162,7 @@ def effect(runs: list[Result], pick: Pick) -> Estimate:
     models of one cell; where all pairs agree, not narrower than independent pairs would be."""
     if not runs:
         return Estimate(np.nan, np.nan, np.nan, 0, 0)
-    pairs = [pick(stats.add_twin(run.scores)).dropna(subset="difference").assign(one=1.0)
+    pairs = [pick(stats.add_control(run.scores)).dropna(subset="difference").assign(one=1.0)
              for run in runs]  # fmt: skip
     concepts = sorted({c for rows in pairs for c in rows.concept})
     of = lambda rows: rows.groupby("concept")[["difference", "one"]].sum()  # noqa: E731
