@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from whitebear import stats
 from whitebear.draw.artist import Artist
 from whitebear.errors import UserError
 from whitebear.hooks import capture_attention
 from whitebear.interventions import Method, negative_prompt, weigh
+from whitebear.measures.changes import against_controls
 from whitebear.prompts import named
 
 DROP = 0.10  # declared before any result: a relative fall of the mass by less is no drop
@@ -121,15 +121,9 @@ def changes(table: pd.DataFrame, data: xr.Dataset, by: str = "condition") -> pd.
     by: "condition" or "wording". Columns auc, control_value, difference (`stats.Estimate`),
     relative, sustained; index as `by`.
     """
-    pairs, lines = stats.add_control(add_auc(table, data), "auc"), curves(table, data)
-    rows = {}
-    for name, rest in pairs.groupby(by, sort=False):
-        difference = stats.paired_difference(rest)
-        rows[name] = {
-            "auc": rest.auc.mean(),
-            "control_value": rest.control_value.mean(),
-            "difference": difference,
-            "relative": difference.value / rest.control_value.mean(),
-            "sustained": sustained_drop(lines[lines[by] == name]),
-        }
-    return pd.DataFrame.from_dict(rows, orient="index")
+    lines = curves(table, data)
+    found = against_controls(add_auc(table, data), "auc", by).rename(columns={"value": "auc"})
+    return found.assign(
+        relative=found.difference.map(lambda e: e.value) / found.control_value,
+        sustained=[sustained_drop(lines[lines[by] == name]) for name in found.index],
+    )

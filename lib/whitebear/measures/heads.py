@@ -9,6 +9,7 @@ from whitebear import stats
 from whitebear.draw.artist import Artist
 from whitebear.hooks import capture_attention
 from whitebear.measures.attention import nouns, of_rows
+from whitebear.measures.changes import against_controls
 
 DENOMINATORS = {
     "all tokens": (),
@@ -49,14 +50,10 @@ def as_share(data: xr.Dataset, denominator: str) -> np.ndarray:
 
 
 def _changes(table: pd.DataFrame, values: np.ndarray) -> pd.DataFrame:
-    """Index condition: control_value, difference and relative change (`Estimate`s) of a number."""
-    pairs, rows = stats.add_control(table.assign(auc=values), "auc"), {}
-    for condition, some in pairs.groupby("condition", sort=False):
-        found, control = stats.paired_difference(some), some.control_value.mean()
-        relative = stats.Estimate(found.value / control, found.low / control, found.high / control,
-                                  found.n, found.concepts)  # fmt: skip
-        rows[condition] = {"control_value": control, "difference": found, "relative": relative}
-    return pd.DataFrame.from_dict(rows, orient="index")
+    """`against_controls` of one number a row, with the relative change (`Estimate`)."""
+    found = against_controls(table.assign(auc=values), "auc")
+    pairs = zip(found.difference, found.control_value, strict=True)
+    return found.assign(relative=[difference.relative_to(control) for difference, control in pairs])
 
 
 def by_denominator(table: pd.DataFrame, data: xr.Dataset) -> pd.DataFrame:

@@ -12,10 +12,10 @@ import pandas as pd
 import xarray as xr
 from diffusers import DiffusionPipeline
 
-from whitebear import stats
 from whitebear.errors import UserError
 from whitebear.hooks.text import text_states
 from whitebear.hooks.words import tokenise
+from whitebear.measures.changes import against_controls
 from whitebear.models.families import T5_LENGTH
 from whitebear.prompts import fill, load_wordings
 
@@ -141,19 +141,12 @@ def baselines(similar: pd.DataFrame) -> pd.DataFrame:
 def changes(similar: pd.DataFrame, column: str = "standardised") -> pd.DataFrame:
     """What each kind of instruction changes against its control, per layer and place.
 
-    Index (condition, layer, place); columns value (mean of the instruction), difference
-    (`stats.Estimate`).
+    Index (condition, layer, place); columns of `against_controls`.
     """
-    rows = {}
-    for (layer, place), some in similar.groupby(["layer", "place"], sort=False):
-        pairs = stats.add_control(some, column)
-        for condition, pair in pairs.groupby("condition", sort=False):
-            rows[condition, layer, place] = {
-                "value": pair[column].mean(), "difference": stats.paired_difference(pair),
-            }  # fmt: skip
-    table = pd.DataFrame.from_dict(rows, orient="index")
-    table.index = pd.MultiIndex.from_tuples(table.index, names=["condition", "layer", "place"])
-    return table
+    parts = {key: against_controls(some, column)
+             for key, some in similar.groupby(["layer", "place"], sort=False)}  # fmt: skip
+    table = pd.concat(parts, names=["layer", "place", "condition"])
+    return table.reorder_levels(["condition", "layer", "place"])
 
 
 # --- probes --------------------------------------------------------------------------------------
