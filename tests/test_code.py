@@ -69,7 +69,7 @@ def change(root: Path, module: str, function: str) -> None:
         ("measures.attention", "curves", "06"),
         ("pocket.world.drawing", "mix", "01 02 09 12"),
         ("pocket.training.vae", "build_vae", "09"),
-        ("book.figures.pictures", "gallery", "03"),
+        ("book.figures.galleries", "gallery", "03"),
         ("book.chapters.told_to_forget", "answer", "03"),
         ("book.build.build", "build", ""),
         ("book.build.colab", "prepare", ""),

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from whitebear import stats
-from whitebear.book.figures import pictures, presence as figures
+from whitebear.book.figures import galleries, presence as figures
 from whitebear.errors import UserError
 from whitebear.prompts import NAMES, prompt_grid
 
@@ -43,7 +43,7 @@ def drawn(figure):
 
 def test_gallery_shows_each_picture_in_its_cell(scores):
     wordings = ["affirm-request", "forget-paper", "never-run"]
-    figure = pictures.gallery(scores, "owl", wordings)
+    figure = galleries.gallery(scores, "owl", wordings)
     assert drawn(figure)
     axes = np.array(figure.axes).reshape(2, 2)
     for wording, line in zip(wordings, axes, strict=False):
@@ -54,7 +54,7 @@ def test_gallery_shows_each_picture_in_its_cell(scores):
             assert np.array_equal(shown, np.asarray(Image.open(io.BytesIO(row.png))))
             assert f"{row.p_asked:.2f}" in [text.get_text() for text in cell.texts]
     with pytest.raises(UserError, match="no pictures of 'cat'"):
-        pictures.gallery(scores, "cat", wordings)
+        galleries.gallery(scores, "cat", wordings)
 
 
 def test_rates_put_dots_at_the_rates(scores):

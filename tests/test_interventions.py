@@ -9,6 +9,7 @@ import torch
 
 from conftest import artist_of
 from families import build
+from whitebear import interventions
 from whitebear.draw.artist import Artist
 from whitebear.draw.generate import call_options, row_noise
 from whitebear.draw.grid import Run, run_grid
@@ -71,6 +72,12 @@ def state_of(artist):
     hooks = [len(m._forward_pre_hooks) + len(m._forward_hooks) for p in parts for m in p.modules()]
     weights = [t.double().sum().item() for part in parts for t in part.state_dict().values()]
     return id(artist.pipe), artist.negatives, hooks, weights, vars(type(artist.pipe)).keys()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_is_imported_from_its_room(name):
+    """Not its module, which has the same name."""
+    assert getattr(interventions, name) is METHODS[name]
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -39,8 +39,9 @@ def test_the_guides_line_is_all_that_a_new_wording_needs(tmp_path):
         if path.name != "prompts":
             (tmp_path / "data" / path.name).symlink_to(path)
     shutil.copytree(ROOT / "data" / "prompts", tmp_path / "data" / "prompts")
-    with (tmp_path / "data/prompts/eval.csv").open("a", encoding="utf-8") as file:
-        file.write(f"{example()}\n")
+    wordings = tmp_path / "data/prompts/eval.csv"
+    lines = [x for x in wordings.read_text(encoding="utf-8").splitlines() if x != example()]
+    wordings.write_text("\n".join([*lines, example()]) + "\n", encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider",
          *(f"tests/{name}" for name in ABOUT)],

@@ -1,15 +1,17 @@
 """Published numbers: kept whole, compared with a run honestly, and never with another model's."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from whitebear.book.build.staging import published_numbers
 from whitebear.book.report import published
 from whitebear.book.report.claim import Claim, as_records
 from whitebear.errors import UserError
-from whitebear.files import MODELS
+from whitebear.files import MODELS, ROOT
 from whitebear.models.load import fingerprint
 from whitebear.stats import Estimate
 
@@ -81,3 +83,11 @@ def test_claims_are_numbers_in_the_record():
     (made,) = as_records([claim("a", 0.5, np.nan, 0.6)])
     assert made["value"] == 0.5 and made["low"] is None
     json.dumps(made, allow_nan=False)
+
+
+def test_every_published_number_that_a_page_quotes_is_there():
+    pages = (ROOT / "book").glob("*.md")
+    quoted = {
+        name for page in pages for name in re.findall(r"{{ *(published_\w+) *}}", page.read_text())
+    }
+    assert quoted and quoted <= set(published_numbers(ROOT))

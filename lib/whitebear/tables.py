@@ -79,6 +79,8 @@ SCORES = Table(
         "clip_score": ("number", "cosine of the image and a caption of the concept, -1 to 1"),
         "png": ("bytes?", "the image, of the first seeds only"),
         "threshold": ("number?", "from which p_asked counts as shown, 0 to 1"),
+        "intervention": ("text?", "the method that the images were made under; not without one"),
+        "strength": ("number?", "of the intervention"),
     },
     GRID.keys,
 )

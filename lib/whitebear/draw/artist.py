@@ -114,7 +114,7 @@ class Artist:
         return self.judged(rows, self.draw(rows, progress))
 
 
-def exchange_part(
+def artist_with_part(
     artist: Artist, part: str, source: str | Path, revision: str | None = None
 ) -> Artist:
     """The artist with one part of its pipeline from elsewhere (see `with_part`)."""

@@ -66,7 +66,7 @@ def prompt_grid(
     wording, seed by seed.
 
     >>> grid = prompt_grid(["bear", "owl"], ["affirm"], seeds=2)
-    >>> grid.shape == (2 * grid.wording.nunique() * 2, len(GRID))
+    >>> grid.shape == (2 * grid.wording.nunique() * 2, len(COLUMNS))
     True
     >>> grid.prompt[0], grid.spans[0]
     ('a picture of a bear', [[15, 19]])

@@ -69,7 +69,7 @@ def gallery(drawing: Drawing) -> str:
 
 
 @in_style
-def pictures(drawing: Drawing) -> Figure:
+def as_figure(drawing: Drawing) -> Figure:
     """The same as a figure for print: pictures with their prompts and what the detector says."""
     labels = shown(drawing)
     figure, row = plt.subplots(1, len(labels), figsize=(1.75 * len(labels) + 0.4, 2.9))

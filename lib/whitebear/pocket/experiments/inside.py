@@ -13,7 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from whitebear import stats
-from whitebear.draw.artist import Artist, exchange_part
+from whitebear.draw.artist import Artist, artist_with_part
 from whitebear.errors import UserError
 from whitebear.interventions import weigh
 from whitebear.measures import heads as attention_detail
@@ -35,11 +35,11 @@ def combinations(taught: str | Path, shipped: Artist) -> dict[tuple[str, str], A
     do not fit the shipped model.
     """
     unet = Path(taught) / "unet"
-    encoder = exchange_part(shipped, "text_encoder", Path(taught) / "text_encoder")
+    encoder = artist_with_part(shipped, "text_encoder", Path(taught) / "text_encoder")
     return {
         (SHIPPED, SHIPPED): shipped, (TAUGHT, SHIPPED): encoder,
-        (SHIPPED, TAUGHT): exchange_part(shipped, "unet", unet),
-        (TAUGHT, TAUGHT): exchange_part(encoder, "unet", unet),
+        (SHIPPED, TAUGHT): artist_with_part(shipped, "unet", unet),
+        (TAUGHT, TAUGHT): artist_with_part(encoder, "unet", unet),
     }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from whitebear.errors import UserError, exit_on_user_error
 from whitebear.files import RESULTS, ROOT, write_parquet, write_text
 from whitebear.models.load import VERSIONS, fingerprint
-from whitebear.pocket.experiments.teach import STEPS, pictures
+from whitebear.pocket.experiments.teach import STEPS, scored_images
 from whitebear.pocket.training.quality import measure
 from whitebear.pocket.training.train import cache_folder, train
 
@@ -40,7 +40,7 @@ def publish(models: Path, per_concept: int = PER_CONCEPT, scenes: int = SCENES,
 
     Returns the record: what was trained and for how long, and every row of the quality table.
     """
-    table = pictures(models, CONDITIONS, seeds, STEPS)
+    table = scored_images(models, CONDITIONS, seeds, STEPS)
     training = json.loads((models / "pocket" / "training.json").read_text(encoding="utf-8"))
     record = {
         "model": fingerprint(models / "pocket"), "versions": ", ".join(VERSIONS),

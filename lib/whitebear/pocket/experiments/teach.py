@@ -114,7 +114,7 @@ def teach(cell: Cell, run: Path, out: Path, base: Path = MODELS, taught: Recipe 
     return training.seconds
 
 
-def pictures(folder: Path, conditions: Sequence[str], seeds: int, steps: int) -> pd.DataFrame:
+def scored_images(folder: Path, conditions: Sequence[str], seeds: int, steps: int) -> pd.DataFrame:
     """Scores of what a folder's model draws of all objects in these conditions, a row a picture."""
     grid = Run(str(folder / "pocket"), [], list(conditions), seeds, steps, GUIDANCE,
                str(folder / "scores"))  # fmt: skip
@@ -123,7 +123,7 @@ def pictures(folder: Path, conditions: Sequence[str], seeds: int, steps: int) ->
 
 def score(folder: Path, seeds: int = SEEDS, steps: int = STEPS, per_concept: int = PER_CONCEPT):
     """How a model follows instructions (a row a picture), and ordinary prompts (quality rows)."""
-    table = pictures(folder, CONDITIONS, seeds, steps)
+    table = scored_images(folder, CONDITIONS, seeds, steps)
     detector = Detector.load(folder / "detector")
     return table, judge(load_pipeline(str(folder / "pocket")), detector, load_world(), per_concept)
 

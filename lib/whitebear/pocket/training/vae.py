@@ -117,11 +117,11 @@ def to_bytes(x: torch.Tensor) -> torch.Tensor:
     return ((x.float() / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
 
 
-def from_pictures(images: np.ndarray) -> torch.Tensor:
+def from_images(images: np.ndarray) -> torch.Tensor:
     """uint8 pictures (N, H, W, 3) to the channel-first tensor that the models take."""
     return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
 
 
-def to_pictures(images: torch.Tensor) -> np.ndarray:
+def to_images(images: torch.Tensor) -> np.ndarray:
     """uint8 (N, 3, H, W) tensor to pictures (N, H, W, 3)."""
     return images.permute(0, 2, 3, 1).numpy()
