@@ -161,3 +161,10 @@ def test_a_wrong_stored_output_fails(tmp_path):
     assert done.returncode == 1, done.stdout
     assert f"{len(checks)} failed" in done.stdout
     assert "not what it says" in done.stdout
+
+
+def test_no_two_figures_have_the_same_name():
+    """A page links to them by name, and Sphinx stops at the second one."""
+    cells = [cell for path in NOTEBOOKS for cell in nbformat.read(path, as_version=4).cells]
+    names = re.findall(r"'name': '((?:fig|tab)-[^']+)'", " ".join(str(c.metadata) for c in cells))
+    assert names and len(names) == len(set(names))

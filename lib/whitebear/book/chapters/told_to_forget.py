@@ -100,7 +100,7 @@ def claims(scores: pd.DataFrame) -> list[Claim]:
         change = table.difference[condition]
         claim = f"{quoted(condition)} by itself changes how often it is drawn"
         verdict = changed(pairs[pairs.condition == condition])
-        found.append(made(claim, change, verdict, "fig-controls", points(change)))
+        found.append(made(claim, change, verdict, "fig-beside-controls", points(change)))
     return found
 
 
