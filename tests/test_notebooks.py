@@ -1,5 +1,6 @@
 """What every notebook of the book keeps to, and the proof that its stored outputs are compared."""
 
+import re
 import shutil
 import subprocess
 import sys
