@@ -288,10 +288,12 @@ def test_the_first_failure_stops_the_others(toy, monkeypatch, capsys):
 
 
 BUILD = """
+import signal
 import sys
 from pathlib import Path
 from whitebear.book.build import build, side_by_side
 from whitebear.errors import exit_on_user_error
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 side_by_side.cores = lambda: 2
 print(exit_on_user_error(build.build)(Path(sys.argv[1]), "quick"))
 """
