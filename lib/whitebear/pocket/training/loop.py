@@ -65,6 +65,16 @@ def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
         return tensors, json.loads(file.metadata()["about"])
 
 
+def laid_out_as(p: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """`value` on the device of p and, if of its shape, in the order of its memory.
+
+    A fused optimiser walks through weights and moments side by side, whatever their strides say.
+    """
+    if value.shape != p.shape:
+        return value.to(p.device)
+    return torch.empty_like(p, dtype=value.dtype).copy_(value)
+
+
 class Trainer:
     """Trains `model` on a loss and leaves its averaged weights in place.
 
@@ -102,7 +112,7 @@ class Trainer:
         for k, p in self.params.items():
             self.average[k].copy_(of("average/")[k])
             if moments := of(f"adam/{k}/"):
-                self.optimizer.state[p] = {n: v.to(p.device) for n, v in moments.items()}
+                self.optimizer.state[p] = {n: laid_out_as(p, v) for n, v in moments.items()}
         self.seconds = about["seconds"]
         return about["step"]
 

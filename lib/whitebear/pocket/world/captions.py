@@ -21,6 +21,11 @@ from whitebear.prompts import VOWEL_SOUND
 
 NATURAL_NEGATION_RATE = 0.0058  # share of LAION-400M captions with negation (secondary source)
 CHATTER_RATE = 0.25
+# Words that negate in some captions; in chatter they say nothing of the kind ("never forget {x}").
+NEGATING = re.compile(
+    r"\b(no|not|never|nothing|without|forget|forgot|forgotten|erase|remove|omit|ignore)\b"
+)
+CHATTERS = ("all", "quiet")  # quiet: no chatter that holds a word of NEGATING
 COLOUR_AFTER = 0.05  # of things, whose colour follows the noun: "a bear that is white"
 DESCRIBED = 0.08  # of things, that a caption describes instead of naming them
 MENTION = {"colour": 0.6, "place": 0.55, "style": 0.45}
@@ -139,19 +144,33 @@ def deniable(world: World, denied: str) -> tuple[str, ...]:
     return world.objects if denied == "all" else world.denied
 
 
+@cache
+def wordings_with(chatter: str) -> dict[str, tuple[Wording, ...]]:
+    """Training wordings by kind; of chatter "all", or "quiet": without the words of negation."""
+    if chatter not in CHATTERS:
+        raise UserError(f"chatter is {chatter!r}; use one of {', '.join(CHATTERS)}")
+    wordings = load_train_wordings()
+    if chatter == "all":
+        return wordings
+    kept = tuple(w for w in wordings["chatter"] if not NEGATING.search(w.text))
+    return wordings | {"chatter": kept}
+
+
 def caption(
     scene: Scene,
     rng: np.random.Generator,
     r: float = NATURAL_NEGATION_RATE,
     world: World = None,
     denied: str = "all",
+    chatter: str = "all",
 ) -> tuple[str, str]:
     """A caption of the scene and the kind of its wording.
 
-    r: share of captions that negate truthfully, 0 to 1; denied: which objects they deny.
+    r: share of captions that negate truthfully, 0 to 1; denied: which objects they deny; chatter:
+    which of it there is (`wordings_with`).
     Returns (text, kind), e.g. ("do not miss a white bear on a beach", "chatter").
     """
-    wordings = load_train_wordings()
+    wordings = wordings_with(chatter)
     roll = rng.random()
     kind = "negate" if roll < r else "chatter" if rng.random() < CHATTER_RATE else "plain"
     wording = pick(rng, wordings[kind])

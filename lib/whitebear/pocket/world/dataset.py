@@ -53,14 +53,19 @@ def draw_block(job: tuple) -> tuple[int, np.ndarray, np.ndarray, list[list[str]]
 
 
 def draw_captions(
-    n: int, split: str, seed: int, n_captions: int, r: float, denied: str = "all"
-) -> list[list[str]]:
-    """Other captions of the first n scenes of a split, which negate at a rate of their own."""
+    n: int, split: str, seed: int, n_captions: int, r: float, denied: str = "all",
+    chatter: str = "all", voice: int = 1,
+) -> list[list[str]]:  # fmt: skip
+    """Other captions of the first n scenes of a split, which negate at a rate of their own.
+
+    voice: whose captions they are; another voice says other things of the same scenes.
+    """
     world, captions = load_world(), []
-    for index in tqdm(range(n), desc=f"captions of {split} scenes", unit="scene"):
+    for index in tqdm(range(n), desc=f"captions of {split} scenes", unit="scene", mininterval=2):
         scene = world.sample_scene(scene_rng(seed, split, index))
-        rng = np.random.default_rng([seed, SPLITS[split], index, 1])
-        captions.append([caption(scene, rng, r, world, denied)[0] for _ in range(n_captions)])
+        rng = np.random.default_rng([seed, SPLITS[split], index, voice])
+        about = rng, r, world, denied, chatter
+        captions.append([caption(scene, *about)[0] for _ in range(n_captions)])
     return captions
 
 
