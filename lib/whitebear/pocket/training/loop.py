@@ -27,6 +27,10 @@ LOG_EVERY = 50
 Loss = Callable[[torch.Generator], torch.Tensor]
 
 
+class OutOfTime(Exception):
+    """Training stopped by the clock it was given; a checkpoint holds all that was done."""
+
+
 def mixed_precision(device: torch.device) -> torch.autocast:
     """bfloat16 autocast where the hardware computes in it, else a context that changes nothing.
 
@@ -80,12 +84,14 @@ class Trainer:
 
     make_loss: returns the loss(generator); called only when there is something left to train.
     folder: holds <name>.safetensors (checkpoint) and <name>.csv (loss log).
+    deadline: of `time.monotonic`, after which `run` raises `OutOfTime`.
     """
 
     def __init__(self, name: str, model: nn.Module, make_loss: Callable[[], Loss],
-                 recipe: StageRecipe, folder: Path, seed: int, device: torch.device):  # fmt: skip
+                 recipe: StageRecipe, folder: Path, seed: int, device: torch.device,
+                 deadline: float = math.inf):  # fmt: skip
         self.name, self.model, self.make_loss, self.recipe = name, model, make_loss, recipe
-        self.seed, self.device = seed, device
+        self.seed, self.device, self.deadline = seed, device, deadline
         self.path, self.log_path = folder / f"{name}.safetensors", folder / f"{name}.csv"
         self.params = {k: p for k, p in model.named_parameters() if p.requires_grad}
         self.optimizer = torch.optim.AdamW(
@@ -155,10 +161,14 @@ class Trainer:
                     file=log,
                     flush=True,
                 )
-            if time.monotonic() - saved > CHECKPOINT_SECONDS or step + 1 == self.recipe.steps:
+            now, done = time.monotonic(), step + 1 == self.recipe.steps
+            if now - saved > CHECKPOINT_SECONDS or done or now > self.deadline:
                 about = {"step": step + 1, "seconds": self.seconds}
                 save_checkpoint(self.path, self.state(), about)
                 saved = time.monotonic()
+            if now > self.deadline and not done:
+                log.close()
+                raise OutOfTime
         log.close()
         with torch.no_grad():
             for k, p in self.params.items():

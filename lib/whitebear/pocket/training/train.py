@@ -7,6 +7,7 @@ finished models is trained further and the others are taken over (the denoiser g
 
 import argparse
 import json
+import math
 import os
 import platform
 import shutil
@@ -42,16 +43,17 @@ class PocketTraining:
     """
 
     def __init__(self, recipe: Recipe, seed: int, folder: Path, device: torch.device,
-                 base: Path | None = None, stage: str | None = None):  # fmt: skip
+                 base: Path | None = None, stage: str | None = None,
+                 deadline: float = math.inf):  # fmt: skip
         self.recipe, self.seed, self.folder, self.device = recipe, seed, folder, device
-        self.base, self.stage = base, stage
+        self.base, self.stage, self.deadline = base, stage, deadline
         self.world = load_world()
         self.seconds: dict[str, float] = {}
         folder.mkdir(parents=True, exist_ok=True)
         self.claim_folder()
 
-    def claim_folder(self) -> None:
-        """Refuse a folder that holds a run of another recipe, seed, world or captions."""
+    def decided_by(self) -> dict:
+        """All that decides the weights, as JSON knows it."""
         texts = [
             (PROMPTS / name).read_text(encoding="utf-8") for name in ("train.csv", "words.txt")
         ]
@@ -59,8 +61,11 @@ class PocketTraining:
         ours = {"seed": self.seed, "data": data, **asdict(self.recipe)}
         if self.base:
             ours |= {"base": fingerprint(self.base), "stage": self.stage}
-        ours = json.loads(json.dumps(ours))
-        path = self.folder / "run.json"
+        return json.loads(json.dumps(ours))
+
+    def claim_folder(self) -> None:
+        """Refuse a folder that holds a run of another recipe, seed, world or captions."""
+        ours, path = self.decided_by(), self.folder / "run.json"
         if not path.exists():
             write_text(path, json.dumps(ours, indent=2) + "\n")
         theirs = read_json(path, f"{self.folder} is no folder of a training run")
@@ -126,7 +131,8 @@ class PocketTraining:
         torch.manual_seed(stable_seed(self.seed, name, "init"))
         model = build().to(self.device)
         make_loss = lambda: loss_of(model, recipe.batch)  # noqa: E731
-        trainer = Trainer(name, model, make_loss, recipe, self.folder, self.seed, self.device)
+        about = recipe, self.folder, self.seed, self.device, self.deadline
+        trainer = Trainer(name, model, make_loss, *about)
         model = trainer.run().requires_grad_(False)
         self.seconds[name] = round(trainer.seconds, 1)
         return model

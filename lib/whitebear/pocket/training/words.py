@@ -82,9 +82,9 @@ def forget_reading(unet: UNet2DConditionModel) -> UNet2DConditionModel:
     """
     for name, module in unet.named_modules():
         inside = name.split(".")
-        if ("attn2" in inside or inside[-1] == "norm2") and "attentions" in inside:
-            if hasattr(module, "reset_parameters"):
-                module.reset_parameters()
+        reads = "attentions" in inside and ("attn2" in inside or inside[-1] == "norm2")
+        if reads and hasattr(module, "reset_parameters"):
+            module.reset_parameters()
     return unet
 
 
