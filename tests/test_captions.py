@@ -5,12 +5,13 @@ import re
 from collections import Counter
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from whitebear.errors import UserError
 from whitebear.pocket.world.captions import caption, fix_articles, load_train_wordings
 from whitebear.pocket.world.scene import load_world
-from whitebear.prompts import fill, load_wordings
+from whitebear.prompts import fill, load_clauses, load_wordings
 
 WORLD = load_world()
 N = 4000
@@ -58,6 +59,15 @@ def test_held_out_wordings_are_in_no_training_caption(seen):
         assert known != wording.heldout, (wording.id, cue(wording.text, "cd"))
 
 
+def test_held_out_clauses_are_in_no_training_caption(seen):
+    table, padded = load_clauses(), [f" {clause} " for clause in seen]
+    assert (table.groupby(["verb", "frame"]).heldout.nunique() == 1).all()
+    named = (table.request == "name") & (table.subject != "other") & (table.order != "last")
+    for clause in table[named].itertuples():
+        known = any(f" {cue(clause.text, 'c')} " in said for said in padded)
+        assert known != clause.heldout, (clause.id, cue(clause.text, "c"))
+
+
 def test_half_of_the_wordings_of_every_instruction_are_held_out():
     """Of an odd number, one more or one less."""
     table = load_wordings()
@@ -71,7 +81,7 @@ def test_half_of_the_wordings_of_every_instruction_are_held_out():
 def test_no_training_caption_is_a_held_out_prompt():
     captions = {text.lower().strip(" .") for r in (0.0, 0.5) for _, text, _ in sample(r)}
     pairs = list(itertools.product(WORLD.objects, WORLD.objects))[:600:7]
-    table = load_wordings()
+    table = pd.concat([load_wordings(), load_clauses()])
     prompts = {
         fill(text, c=c, o=o, b=WORLD.concept(b).noun, d=WORLD.concept(c).description)[0]
         for text in table.text[table.heldout]
@@ -86,7 +96,8 @@ def test_no_training_caption_is_a_held_out_prompt():
 def test_every_evaluation_word_is_known_without_negative_meaning():
     affirmative = " ".join(text.lower() for _, text, _ in sample(0.0))
     known = set(re.findall(r"[a-z]+", affirmative))
-    words = re.findall(r"[a-z]+", re.sub(r"{.*?}", " ", " ".join(load_wordings().text).lower()))
+    texts = [*load_wordings().text, *load_clauses().text]
+    words = re.findall(r"[a-z]+", re.sub(r"{.*?}", " ", " ".join(texts).lower()))
     assert not set(words) - known
 
 

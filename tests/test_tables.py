@@ -15,7 +15,7 @@ from whitebear.files import RESULTS, ROOT
 from whitebear.prompts import load_concepts, load_wordings, prompt_grid
 from whitebear.prompts.concepts import known_concepts
 from whitebear.prompts.wordings import fill
-from whitebear.tables import ATTENTION, CELLS, CLAIMS, GRID, SCORES, TABLES, check, page
+from whitebear.tables import ATTENTION, CELLS, CLAIMS, CLAUSES, GRID, SCORES, TABLES, check, page
 
 PICTURES = [path for path in sorted(RESULTS.rglob("*.parquet")) if "bench" not in path.name]
 NAMES = [path.relative_to(RESULTS).as_posix() for path in PICTURES]
@@ -25,7 +25,7 @@ MORE_KEYS = ("source", "part", "encoder")  # where images were made in several w
 @pytest.mark.parametrize("path", PICTURES, ids=NAMES)
 def test_published_tables_keep_their_contract(path):
     table = pd.read_parquet(path)
-    contract = SCORES if "clip_score" in table else GRID
+    contract = SCORES if "clip_score" in table else CLAUSES if "verb" in table else GRID
     more = tuple(name for name in MORE_KEYS if name in table)
     check(table, replace(contract, keys=contract.keys + more))
 

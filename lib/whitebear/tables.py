@@ -39,7 +39,7 @@ GRID = Table(
         "concept": ("text", "name of what is asked for, as in `concepts.csv` or a plain noun"),
         "kind": ("text", "of the concept: object, colour or style"),
         "condition": ("text", "kind of request: affirm, omit, negate, ..."),
-        "wording": ("text", "id of the sentence in `eval.csv`"),
+        "wording": ("text", "id of the sentence in `eval.csv` or `clauses.csv`"),
         "control": ("text", 'id of the wording that it is held against; "" for none'),
         "heldout": ("yes/no", "whether no training caption makes the request in these words"),
         "pair": ("yes/no", "whether a second object is asked for"),
@@ -81,6 +81,26 @@ SCORES = Table(
         "threshold": ("number?", "from which p_asked counts as shown, 0 to 1"),
         "intervention": ("text?", "the method that the images were made under; not without one"),
         "strength": ("number?", "of the intervention"),
+    },
+    GRID.keys,
+)
+
+CLAUSES = Table(
+    "clauses",
+    "an image of a clause, made and judged",
+    "`pocket.experiments.clauses`",
+    "`measures.clauses`, `data/results/clauses/*.parquet`",
+    GRID.columns
+    | JUDGED
+    | {
+        "p_other": ("number", "the same probability of the second object; NaN for none"),
+        "other_present": ("yes/no", "whether the second object counts as shown; missing for none"),
+        "verb": ("text", 'what is to be done beside drawing: forget, see, ...; "" for nothing'),
+        "neutral": ("yes/no", "whether the verb forbids nothing"),
+        "frame": ("text", "the words around verb and request: plain, paper or must"),
+        "request": ("text", "what is to be drawn: name, description (concept), place or other"),
+        "order": ("text", 'whether the verb comes first or last; "" without a verb'),
+        "subject": ("text", 'what the verb is about, concept or other object; "" without a verb'),
     },
     GRID.keys,
 )
@@ -145,7 +165,7 @@ CELLS = Table(
     },
 )
 
-TABLES = (GRID, SCORES, ATTENTION, CLAIMS, CELLS)
+TABLES = (GRID, SCORES, CLAUSES, ATTENTION, CLAIMS, CELLS)
 
 
 def check(table, contract: Table):

@@ -1,5 +1,6 @@
 """Concepts x wordings x seeds: the table of images to make."""
 
+from whitebear.prompts.clauses import load_clauses
 from whitebear.prompts.concepts import (
     Concept,
     Concepts,
@@ -23,6 +24,7 @@ from whitebear.prompts.wordings import (
 
 __all__ = [
     "Concept", "Concepts", "KINDS", "NAMES", "VOWEL_SOUND", "about_objects", "caption_of",
-    "check_concepts", "check_seeds", "choose_wordings", "fill", "in_order", "load_concepts",
-    "load_wordings", "name_of", "named", "noun_of", "partner", "prompt_grid", "web_concepts",
+    "check_concepts", "check_seeds", "choose_wordings", "fill", "in_order", "load_clauses",
+    "load_concepts", "load_wordings", "name_of", "named", "noun_of", "partner", "prompt_grid",
+    "web_concepts",
 ]  # fmt: skip
