@@ -13,6 +13,7 @@ COMMANDS = {  # name -> module with its `main`, what it does
     "train": ("pocket.training.train", "train the pocket model and its detector"),
     "quality": ("pocket.training.quality", "measure the pocket model and write its card"),
     "teach": ("pocket.experiments.teach", "train the models of the chapter Why it fails"),
+    "population": ("pocket.experiments.population", "train models that learn to read from nothing"),
     "repair": ("pocket.experiments.repair", "train single parts of the pocket model further"),
     "retrain": ("pocket.experiments.retrain", "train a second pocket model, another seed"),
 }
@@ -20,7 +21,7 @@ COMMANDS = {  # name -> module with its `main`, what it does
 
 def usage() -> str:
     """The commands, a line each."""
-    lines = [f"  {name:<9}{text}" for name, (_, text) in COMMANDS.items()]
+    lines = [f"  {name:<11}{text}" for name, (_, text) in COMMANDS.items()]
     return "usage: python -m whitebear COMMAND [--help]\n\n" + "\n".join(lines)
 
 

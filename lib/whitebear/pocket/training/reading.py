@@ -28,7 +28,7 @@ READING = replace(
     captions_per_scene=1,  # of the shared scenes; nobody learns from these
     denoiser_captions=4,
     clip=StageRecipe(steps=1_000, batch=256, lr=1e-3, ema=0.995),
-    denoiser=StageRecipe(steps=2_000, batch=64, lr=1e-3, ema=0.998),
+    denoiser=StageRecipe(steps=1_500, batch=64, lr=1e-3, ema=0.998),
 )
 
 

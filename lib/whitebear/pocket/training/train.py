@@ -60,7 +60,7 @@ class PocketTraining:
         data = digest(fingerprint(WORLD), *texts)
         ours = {"seed": self.seed, "data": data, **asdict(self.recipe)}
         if self.base:
-            ours |= {"base": fingerprint(self.base), "stage": self.stage}
+            ours |= {"base": base_digest(self.base), "stage": self.stage}
         return json.loads(json.dumps(ours))
 
     def claim_folder(self) -> None:
@@ -292,6 +292,11 @@ class PocketTraining:
             for name, seconds in self.seconds.items()
         ]  # fmt: skip
         return record
+
+
+def base_digest(base: Path) -> str:
+    """Of the models in a folder that training goes on from; what lies beside them does not count."""
+    return digest(*(fingerprint(base / name) for name in ("pocket", "detector")))
 
 
 def put_in_place(part: Path, out: Path) -> None:
