@@ -295,7 +295,7 @@ class PocketTraining:
 
 
 def base_digest(base: Path) -> str:
-    """Of the models in a folder that training goes on from; what lies beside them does not count."""
+    """Of the models that training goes on from; what lies beside them in the folder does not count."""
     return digest(*(fingerprint(base / name) for name in ("pocket", "detector")))
 
 
