@@ -295,7 +295,7 @@ class PocketTraining:
 
 
 def base_digest(base: Path) -> str:
-    """Of the models that training goes on from; what lies beside them in the folder does not count."""
+    """Of the models that training goes on from, whatever lies beside them in the folder."""
     return digest(*(fingerprint(base / name) for name in ("pocket", "detector")))
 
 
