@@ -9,6 +9,9 @@ import pytest
 from transformers import CLIPTokenizer
 
 from conftest import artist_of, tiny_pipeline
+from test_forest import assert_shows
+from whitebear.book.figures.clauses import clauses
+from whitebear.book.figures.forest import point
 from whitebear.draw.artist import Artist
 from whitebear.errors import UserError
 from whitebear.files import MODELS, PROMPTS
@@ -187,8 +190,24 @@ def test_a_member_is_scored_on_wordings_and_clauses(few, tiny_pipeline_dir, tmp_
     monkeypatch.setattr(scoring, "object_conditions", lambda: ["omit"])
     monkeypatch.setattr(scoring, "STEPS", 1)
     monkeypatch.setattr("whitebear.scoring.judge.is_pocket", lambda model: True)
-    scores, clauses = scoring.score_member(tmp_path, 1, 1)
-    check(clauses, CLAUSES)
+    scores, told = scoring.score_member(tmp_path, 1, 1)
+    check(told, CLAUSES)
     assert set(scores.condition) == {"omit"} and set(scores.kind) == {"object"}
-    assert set(scores.concept) == set(clauses.concept)
+    assert set(scores.concept) == set(told.concept)
     assert {path.name for path in Path(tmp_path).iterdir()} == {"pocket", "scores"}
+
+
+@pytest.mark.parametrize("order", ["first", "last"])
+def test_the_figure_shows_each_verb_beside_the_neutral_ones(scores, order):
+    table = effects(scores)
+    figure = clauses(table, order)
+    panels = []
+    for verb in ("forget", "leave out"):
+        rows = table.loc[verb].xs(order, level="order")
+        rows = pd.concat([rows.loc[[frame]] for frame in sorted(set(VERBS.frame))])
+        panels.append(rows.assign(control=rows.control_value.map(point))[["control", "rate"]])
+    assert [axes.get_title() for axes in figure.axes] == ["forget", "leave out"]
+    assert_shows(figure, *panels)
+    ticks = [line for line in figure.axes[0].lines if line.get_marker() == "|"]
+    assert {len(line.get_xdata()) for line in ticks} == {VERBS.verb[VERBS.neutral].nunique()}
+    assert len(ticks) == len(panels[0])
