@@ -90,7 +90,7 @@ def test_equivalence_needs_an_interval_inside_the_margin():
 
 
 def test_runs_concepts_and_wordings_are_crossed_in_a_contrast():
-    """Two runs that differ say little about others; one run, nothing: then concepts are resampled."""
+    """Two runs that differ say little about others, and one run says nothing about them."""
     pick = instructions(heldout=False)
     runs = [result(0.2, 0.2, seed=s, trained=x, never=0.1) for s, x in ((1, 0.4), (2, 0.8))]
     one, two = contrast((1, runs[:1], pick)), contrast((1, runs, pick))

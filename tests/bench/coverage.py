@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from studies import CONCEPT, RUN, WORDING, coverage, simulate  # noqa: E402
+from studies import CONCEPT, RUN, WORDING, coverage, simulate
 
 STUDIES = 300
 DESIGNS = tuple(product((1, 2, 3, 5), (4, 8, 26), (12, 24)))  # runs, wordings, concepts
