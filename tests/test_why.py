@@ -2,12 +2,12 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from whitebear import stats
 from whitebear.book.report import rules
 from whitebear.errors import UserError
 from whitebear.files import WORLD
@@ -89,26 +89,27 @@ def test_equivalence_needs_an_interval_inside_the_margin():
     assert same((1, one, pick), (-1, far, pick)) == "no"
 
 
-def test_runs_are_the_upper_level_of_the_bootstrap():
-    rng = np.random.default_rng(0)
-    sums = np.stack([rng.integers(0, 20, 24), np.full(24, 20)], axis=1).astype(float)
-    one = stats.nested_bootstrap(sums[None], stats.ratio)
-    assert one == stats.cluster_bootstrap(sums, stats.ratio)
-    apart = np.stack([sums * [0.2, 1], sums])
-    value, low, high = stats.nested_bootstrap(apart, stats.ratio)
-    assert value == pytest.approx(0.6 * one[0])
-    assert low < 0.3 * one[0] and high > 0.9 * one[0]  # as far as from one run to the other
+def test_runs_concepts_and_wordings_are_crossed_in_a_contrast():
+    """Two runs that differ say little about others, and one run says nothing about them."""
+    pick = instructions(heldout=False)
+    runs = [result(0.2, 0.2, seed=s, trained=x, never=0.1) for s, x in ((1, 0.4), (2, 0.8))]
+    one, two = contrast((1, runs[:1], pick)), contrast((1, runs, pick))
+    assert (one.wordings, one.runs, two.runs) == (1, 1, 2)
+    assert one.beyond() == ("concepts",) and two.beyond() == ("concepts", "runs")
+    assert two.value == pytest.approx(0.35)
+    assert two.high - two.low > 2 * (one.high - one.low)
+    same = contrast((1, runs, pick), (-1, [replace(r) for r in runs], pick))
+    assert same.low == pytest.approx(0, abs=1e-9) == same.high  # what is common cancels
+    assert why.suppression(runs, pick).high <= 1
 
 
-def test_intervals_over_runs_cover_when_runs_differ_as_much_as_concepts_let_them():
-    """Many runs that share one truth: 95 % intervals cover it in about as many simulations."""
-    rng, hits, trials = np.random.default_rng(1), 0, 200
-    for _ in range(trials):
-        p = rng.beta(8, 2, size=(4, 24))
-        sums = np.stack([rng.binomial(20, p), np.full((4, 24), 20)], axis=-1)
-        _, low, high = stats.nested_bootstrap(sums, stats.ratio, resamples=400)
-        hits += low <= 0.8 <= high
-    assert 0.91 <= hits / trials <= 1
+def test_wordings_widen_the_interval_where_they_disagree():
+    runs = [result(0.2, 0.2, trained=0.8, heldout=0.0, never=None)]
+    alone, both = (
+        contrast((1, runs, pick)) for pick in (instructions(heldout=False), instructions())
+    )
+    assert (alone.wordings, both.wordings) == (1, 2)
+    assert both.low < 0.1 and both.high > 0.7
 
 
 def test_results_are_read_with_their_records_and_bases_must_agree(tmp_path):

@@ -2,12 +2,13 @@
 their captions denied, by the measures declared in data/why/declared.md.
 
 Every number here is a weighted sum of suppressions, 1 - rate / affirm rate, each over some rows of
-some models; one bootstrap serves them all. Models of several training seeds are its upper level.
+some models. Concepts, wordings and training runs are crossed, and an interval speaks about others
+of each that has levels here; with two runs of a cell it can say little about more runs.
 """
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from whitebear import stats
 from whitebear.errors import UserError
 from whitebear.files import RESULTS
 from whitebear.pocket.training.card import ASKED
-from whitebear.stats import Estimate
+from whitebear.stats import FACTORS, Estimate
 
 FOLDER = RESULTS / "why"
 INSTRUCTIONS = ("forget_then_request", "reinforced", "role")
@@ -117,8 +118,8 @@ PLAIN = instructions("negate", heldout=False, taught=True)
 def contrast(*terms: tuple[float, list[Result], Pick], level: float = stats.LEVEL) -> Estimate:
     """Sum of weight x suppression over terms (weight, models, rows).
 
-    Each term names one model a training seed, the same seeds in every term. Concepts are resampled
-    together in all terms, so what is common to two models of one seed cancels.
+    Each term names one model a training seed, the same seeds in every term. What is common to two
+    models of one seed, or to a concept or a wording in all terms, cancels.
 
     >>> contrast((1, taught, instructions(heldout=False)), (-1, untaught, ...))  # doctest: +SKIP
     """
@@ -126,24 +127,27 @@ def contrast(*terms: tuple[float, list[Result], Pick], level: float = stats.LEVE
     tables = [[pick(run.rows) for run in runs] for _, runs, pick in terms]
     if not tables or not all(tables) or len({len(runs) for runs in tables}) > 1:
         return Estimate(np.nan, np.nan, np.nan, 0, 0)
-    concepts = sorted({c for runs in tables for rows in runs for c in rows.concept})
-    sums = np.stack([[_sums(rows, concepts) for rows in runs] for runs in tables])
-    many, runs, clusters, _ = sums.shape
-    sums = sums.transpose(1, 2, 0, 3).reshape(runs, clusters, 2 * many)
+    tables = [_with_runs(runs) for runs in tables]
+    levels = _levels(pd.concat(tables))
+    columns = ["present", "affirm"]
+    sums = np.concatenate([
+        stats.crossed_sums(rows[rows.affirm.notna()], columns, levels) for rows in tables
+    ], axis=-1)  # fmt: skip
 
     def statistic(totals):
-        return (1 - stats.ratio(totals.reshape(*totals.shape[:-1], many, 2))) @ weights
+        return (1 - stats.ratio(totals.reshape(*totals.shape[:-1], len(terms), 2))) @ weights
 
-    value, low, high = stats.nested_bootstrap(sums, statistic, level)
-    n = sum(len(rows) for runs in tables for rows in runs)
-    return Estimate(value, low, high, n, clusters)
+    found = stats.crossed_interval(sums, statistic, level)
+    return Estimate(*found, sum(map(len, tables)), *reversed(sums.shape[:3]))
 
 
-def _sums(rows: pd.DataFrame, concepts: list[str]) -> np.ndarray:
-    """(concepts, 2): pictures with the concept, and such pictures expected of plain requests."""
-    known = rows[rows.affirm.notna()]
-    sums = known.groupby("concept")[["present", "affirm"]].sum()
-    return sums.reindex(concepts, fill_value=0).to_numpy(float)
+def _with_runs(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    """The rows of the models of one cell, with the column run."""
+    return pd.concat([rows.assign(run=run) for run, rows in enumerate(tables)])
+
+
+def _levels(rows: pd.DataFrame) -> list[list]:
+    return [sorted(rows[name].unique()) for name in FACTORS]
 
 
 def suppression(runs: list[Result], pick: Pick) -> Estimate:
@@ -153,8 +157,8 @@ def suppression(runs: list[Result], pick: Pick) -> Estimate:
         return found
     rows = pd.concat([pick(run.rows) for run in runs])
     floor = stats.suppression(rows)
-    return Estimate(found.value, min(found.low, floor.low), max(found.high, floor.high),
-                    found.n, found.concepts)  # fmt: skip
+    low, high = min(found.low, floor.low), min(max(found.high, floor.high), 1.0)
+    return replace(found, low=low, high=high)
 
 
 def effect(runs: list[Result], pick: Pick) -> Estimate:
@@ -162,16 +166,15 @@ def effect(runs: list[Result], pick: Pick) -> Estimate:
     models of one cell; where all pairs agree, not narrower than independent pairs would be."""
     if not runs:
         return Estimate(np.nan, np.nan, np.nan, 0, 0)
-    pairs = [pick(stats.add_control(run.scores)).dropna(subset="difference").assign(one=1.0)
-             for run in runs]  # fmt: skip
-    concepts = sorted({c for rows in pairs for c in rows.concept})
-    of = lambda rows: rows.groupby("concept")[["difference", "one"]].sum()  # noqa: E731
-    sums = np.stack([of(rows).reindex(concepts, fill_value=0).to_numpy(float) for rows in pairs])
-    value, low, high = stats.nested_bootstrap(sums, stats.ratio)
-    every = pd.concat(pairs)
-    floor = stats.agresti_min(every.difference)
+    rows = _with_runs([pick(stats.add_control(run.scores)) for run in runs])
+    rows = rows.dropna(subset="difference").assign(one=1.0)
+    if not len(rows):
+        return Estimate(np.nan, np.nan, np.nan, 0, 0)
+    sums = stats.crossed_sums(rows, ["difference", "one"], _levels(rows))
+    value, low, high = stats.crossed_interval(sums, stats.ratio, ends=stats.within(-1, 1))
+    floor = stats.agresti_min(rows.difference)
     low, high = float(np.fmin(low, floor[0])), float(np.fmax(high, floor[1]))
-    return Estimate(value, low, high, len(every), len(concepts))
+    return Estimate(value, low, high, len(rows), *reversed(sums.shape[:3]))
 
 
 def factorial(results: dict[str, Result], pick: Pick, r: float = 0.2) -> dict[str, Estimate]:
