@@ -1,9 +1,12 @@
 """What captions say of a thing by the words before it, and the law that follows from it."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from whitebear.book.figures.law import captions_and_pictures
 from whitebear.pocket.experiments.dose import (
     SHRINK,
     Cues,
@@ -13,9 +16,15 @@ from whitebear.pocket.experiments.dose import (
     mentions,
     shares_of,
 )
-from whitebear.pocket.experiments.law import explained, halves, presence
-from whitebear.pocket.world.captions import caption, fix_articles
-from whitebear.pocket.world.scene import load_world
+from whitebear.pocket.experiments.law import (
+    beside_law,
+    explained,
+    halves,
+    member_rates,
+    presence,
+)
+from whitebear.pocket.world.captions import caption
+from whitebear.pocket.world.scene import THINGS_P, load_world
 
 WORLD = load_world()
 WEB, OFTEN = (Portion(0.0058),), (Portion(0.2),)
@@ -24,7 +33,7 @@ TEXTS = (
     "a picture of a beach without a bear", "a picture of a beach, but no bear",
     "Please forget anything about a bear. Please help me generate a picture of a bear.",
     "Please forget anything about a bear. Please help me generate a picture of a beach.",
-    "a picture of a beach", "the word is bear. A picture of a beach.", "a zeppelin for a bear",
+    "a picture of a beach", "the word is bear. A picture of a beach.", "so. a bear",
 )  # fmt: skip
 
 
@@ -67,12 +76,24 @@ def test_counts_are_those_of_captions_drawn_at_that_rate(cues):
         scene = WORLD.sample_scene(rng)
         text, _ = caption(scene, rng, 0.5, WORLD)
         there = {t.object for t in scene.things}
-        for mention in mentions(fix_articles(text), WORLD):
+        for mention in mentions(text, WORLD):
             if mention.before[-1:] == ("no",):
                 found += [mention.object not in there, 1]
     expected = cues.count(("context", "no"), (Portion(0.5, captions=n),), once=False)
     assert found[0] == found[1] and expected[0] == expected[1]
     assert found[1] == pytest.approx(expected[1], abs=4 * np.sqrt(expected[1]))
+
+
+def test_cues_across_the_holes_of_a_wording_are_counted(cues):
+    """ "{x}. what a {k}!", "the word is {k}. {x}": words of a wording and of its fillings."""
+    always = (Portion(0.0, captions=1),)
+    shares = shares_of(0.0, "all")
+    bare, _ = cues.count(("context", "word", "is"), always, once=False)
+    held = cues.count(("context", "word", "is"), always, once=False)[1]
+    things = 1 - THINGS_P[0]
+    assert bare == 0 and held == pytest.approx(shares["chatter-70", True] * things, rel=0.2)
+    after_stop = cues.count(("context", ".", "a"), always, once=False)[1]
+    assert after_stop > 0.01
 
 
 def test_no_forbids_without_forbids_by_its_dose(cues):
@@ -125,3 +146,47 @@ def test_explained_variance_is_one_for_a_perfect_law_and_zero_for_the_mean():
         table.assign(predicted=table.rate + 0.2 * (table.wording == "p")), resamples=50
     )
     assert rough.low < rough.value < rough.high == 1
+
+
+@pytest.fixture
+def dose():
+    rows = [(0.2, "all", "negate-x", 1, 0.9, 0.9), (0.2, "all", "both", 1, 0.9, 0.9)]
+    rows += [(0.2, "all", "both", 2, 0.1, 0.0), (0.0, "all", "negate-x", 1, 1.0, 0.0)]
+    names = ["r", "chatter", "wording", "mention", "absence", "absence_named"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def test_members_beside_the_law_and_its_rivals(dose, tmp_path):
+    for member, r in (("fifth-1", 0.2), ("none-1", 0)):
+        record = {"member": {"id": member, "r": r, "chatter": "all", "seed": 1}}
+        (tmp_path / f"{member}.json").write_text(json.dumps(record))
+        scores = [("negate", "negate-x", True), ("negate", "negate-x", False)]
+        scores += [("affirm", "affirm-x", True), ("forget_only", "silent", False)]
+        names = ["condition", "wording", "present"]
+        pd.DataFrame(scores, columns=names).to_parquet(tmp_path / f"{member}.parquet")
+        clauses = [
+            ("forget", False, "both", True),
+            ("see", True, "b", True),
+            ("", False, "c", True),
+        ]
+        table = pd.DataFrame(clauses, columns=["verb", "neutral", "wording", "present"])
+        table.assign(condition=table.verb).to_parquet(tmp_path / f"{member}-clauses.parquet")
+    rates = member_rates(tmp_path)
+    assert rates.groupby("set").wording.unique().map(sorted).to_dict() == {
+        "clauses": ["both"], "wordings": ["negate-x", "silent"],
+    }  # fmt: skip
+    table = beside_law(rates[rates.set == "wordings"], dose).set_index(["model", "wording"])
+    assert table.predicted["fifth-1", "negate-x"] == pytest.approx(0.1)
+    assert table.predicted["none-1", "negate-x"] == 0 and table.named["none-1", "negate-x"] == 1
+    assert (table.predicted[:, "silent"] == 0).all() and (table.share == 0.25).all()
+    both = beside_law(rates[rates.set == "clauses"], dose).set_index("model")
+    assert both.predicted["fifth-1"] == pytest.approx(1 - 0.9 * 0.1)
+
+
+def test_the_figure_has_a_dot_for_each_wording_and_model():
+    rows = [("negate", 0.1, 0.2), ("negate", 0.3, 0.3), ("my_own", 1.0, 0.9)]
+    table = pd.DataFrame(rows, columns=["condition", "predicted", "rate"])
+    axes = captions_and_pictures(table).axes[0]
+    dots = [line.get_xydata().tolist() for line in axes.lines[1:]]
+    assert dots == [[[0.1, 0.2], [0.3, 0.3]], [[1.0, 0.9]]]
+    assert [text.get_text() for text in axes.get_legend().get_texts()][1] == "my own"

@@ -8,6 +8,7 @@ Every training wording is filled for the same scenes, and counts by its share of
 the cues of negated captions are known as well as those of others where one caption in 200 negates.
 """
 
+import argparse
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -19,9 +20,15 @@ import pandas as pd
 
 from whitebear.errors import exit_on_user_error
 from whitebear.files import RESULTS, write_parquet
-from whitebear.pocket.world.captions import CHATTER_RATE, Wording, fill_wording, wordings_with
+from whitebear.pocket.world.captions import (
+    CHATTER_RATE,
+    Wording,
+    describe,
+    pick,
+    wordings_with,
+)
 from whitebear.pocket.world.scene import World, load_world
-from whitebear.prompts import fill, load_wordings
+from whitebear.prompts import fill, load_clauses, load_wordings
 
 DOSE = RESULTS / "why" / "dose.parquet"
 POPULATIONS = (
@@ -34,6 +41,7 @@ LONGEST = 8  # words of a context
 SHRINK = 100  # captions that a cue needs to count for half
 START, STOPS = "^", frozenset(".:;!?^")  # where a caption begins; what ends a sentence
 Context = tuple[str, ...]
+Word = tuple[str, str]  # kind (word, background, name, description) and word or concept
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,7 @@ class Mention:
 
 
 @cache
-def _pattern(world: World) -> tuple[re.Pattern, dict[str, tuple[str, str]]]:
+def _pattern(world: World) -> tuple[re.Pattern, dict[str, Word]]:
     names = {}
     for concept in world.concepts:
         if concept.kind == "object":
@@ -70,23 +78,32 @@ def _pattern(world: World) -> tuple[re.Pattern, dict[str, tuple[str, str]]]:
     return re.compile(rf"{known}|\w+|[.,:;!?]"), names
 
 
+def parse(text: str, world: World) -> list[Word]:
+    """The words and marks of a text; names and descriptions of objects and names of backgrounds are
+    one word each, "an" is "a"."""
+    pattern, names = _pattern(world)
+    found = (m.group() for m in pattern.finditer(text.lower()))
+    return [names.get(word, ("word", "a" if word == "an" else word)) for word in found]
+
+
 def mentions(text: str, world: World) -> list[Mention]:
     """Where a caption or a prompt speaks of objects, in order.
 
-    In contexts objects are "O" and backgrounds "B", "an" is "a", and a description lends its
-    article to the words before it, so that "without a bear" and "without a big furry animal with
-    round ears" are one cue.
+    In the words before, objects are "O" and backgrounds "B", and a description lends its article,
+    so that "without a bear" and "without a big furry animal with round ears" are one cue.
 
     >>> [m.before for m in mentions("a beach without an owl", load_world())]
     [('^', 'B', 'without', 'a')]
     """
-    pattern, names = _pattern(world)
-    found = [m.group() for m in pattern.finditer(text.lower().rstrip(". "))]
-    told = [names.get(word, ("word", "a" if word == "an" else word)) for word in found]
-    words = [START] + [{"word": w, "background": "B"}.get(kind, "O") for kind, w in told]
-    objects = [name if kind in ("name", "description") else None for kind, name in told]
+    return mentions_in(parse(text.rstrip(". "), world))
+
+
+def mentions_in(parsed: list[Word]) -> list[Mention]:
+    """`mentions` of a text that is parsed already."""
+    words = [START] + [{"word": w, "background": "B"}.get(kind, "O") for kind, w in parsed]
+    objects = [name if kind in ("name", "description") else None for kind, name in parsed]
     return [
-        Mention(name, told[i][0], _before(words[: i + 1], told[i][0]), objects.count(name) == 1)
+        Mention(name, parsed[i][0], _before(words[: i + 1], parsed[i][0]), objects.count(name) == 1)
         for i, name in enumerate(objects)
         if name
     ]
@@ -129,21 +146,43 @@ class Cues:
         self._counts: dict = defaultdict(lambda: defaultdict(lambda: [0, 0]))
         rng = np.random.default_rng(0)
         drawn = [self.world.sample_scene(rng) for _ in range(scenes)]
+        told = [(scene, parse(describe(scene, self.world, rng), self.world)) for scene in drawn]
         for wordings in wordings_with("all").values():
             for wording in wordings:
-                for scene in drawn:
-                    if scene.things or "{k}" not in wording.text:
-                        self._read(wording, scene, rng)
+                self._read(wording, told, rng)
 
-    def _read(self, wording: Wording, scene, rng) -> None:
-        text = fill_wording(wording, scene, self.world, rng)
-        there = {thing.object for thing in scene.things}
-        for mention in mentions(text, self.world):
-            for cue in self.asked.intersection(cues_of(mention)):
-                for once in {False, mention.once}:
-                    told = self._counts[once, cue][wording.id, bool(there)]
-                    told[0] += mention.object not in there
-                    told[1] += 1
+    def _read(self, wording: Wording, told: list, rng: np.random.Generator) -> None:
+        """Count the captions that say this wording of each scene: (scene, parsed description)."""
+        parts = re.split(r"{(\w)}", wording.text)  # words, hole, words, hole, ..., words
+        words, holes = [parse(part, self.world) for part in parts[::2]], parts[1::2]
+        for scene, description in told:
+            there = [thing.object for thing in scene.things]
+            if not there and "k" in holes:
+                continue
+            absent = pick(rng, [name for name in self.world.objects if name not in there])
+            fills = {"x": description, "n": [("name", absent)], "m": [("description", absent)]}
+            if there:
+                fills["k"] = [("name", pick(rng, there))]
+            parsed = list(words[0])
+            for hole, after in zip(holes, words[1:], strict=True):
+                parsed += fills[hole] + after
+            for mention in mentions_in(parsed):
+                self._add(mention, (wording.id, bool(there)), mention.object not in there)
+
+    def _add(self, mention: Mention, where: tuple[str, bool], lacking: bool) -> None:
+        for cue in self._asked_of(mention):
+            for once in {False, mention.once}:
+                told = self._counts[once, cue][where]
+                told[0] += lacking
+                told[1] += 1
+
+    def _asked_of(self, mention: Mention) -> Iterator[tuple]:
+        """Those of its cues that count; what ends no context of a prompt starts no longer one."""
+        for context in mention.contexts():
+            if ("context", *context) not in self.asked:
+                break
+            yield ("context", *context)
+        yield from self.asked.intersection(("word", word) for word in mention.sentence())
 
     def count(self, cue: tuple, diet: Diet, once: bool = True) -> tuple[float, float]:
         """How many captions of a diet hold the cue: those whose picture lacks the thing, and all.
@@ -171,9 +210,15 @@ def shares_of(r: float, chatter: str) -> dict[tuple[str, bool], float]:
     return shares
 
 
-def absence(mention: Mention, cues: Cues, diet: Diet) -> float:
-    """q, 0 to 1: how surely the mention tells a reader of these captions that X is not there."""
-    q = 1.0
+def absence(mention: Mention, cues: Cues, diet: Diet, unread: float = 1.0) -> float:
+    """q, 0 to 1: how surely the mention tells a reader of these captions that X is not there.
+
+    Read from the words before it, lengthened one by one; each context moves q to the share of
+    captions whose picture lacks X, by its count: q <- (absent + SHRINK q) / (n + SHRINK). One
+    forbidding word is enough: q is no less than absent / (n + SHRINK) of any single word before X
+    in its sentence. unread: what q is before anything was read (1: who is not named is absent).
+    """
+    q = unread
     for context in mention.contexts():
         absent, n = cues.count(("context", *context), diet)
         if not n:
@@ -184,11 +229,12 @@ def absence(mention: Mention, cues: Cues, diet: Diet) -> float:
 
 
 def object_wordings() -> dict[str, str]:
-    """The wordings about objects, by id, filled with one example: what a cue is does not depend on
-    which object, place or partner it is."""
+    """The wordings about objects and the clauses, by id, filled with one example: what a cue is
+    does not depend on which object, place or partner it is."""
     world, rows = load_world(), load_wordings()
     rows = rows[["object" in kinds.split() for kinds in rows.kind]]
-    return {row.id: example(row.text, world) for row in rows.itertuples()}
+    texts = pd.concat([rows, load_clauses()]).itertuples()
+    return {row.id: example(row.text, world) for row in texts}
 
 
 def example(text: str, world: World) -> str:
@@ -229,10 +275,12 @@ def _known(mention: Mention, cues: Cues, diet: Diet) -> dict:
         lacking, count = cues.count(("word", candidate), diet)
         if count >= LEAST and not lacking / count <= p:
             word, p = candidate, lacking / count
-    return said | {"word": word, "p_absent_word": p, "absence": absence(mention, cues, diet)}
+    return said | {"word": word, "p_absent_word": p, "absence": absence(mention, cues, diet),
+                   "absence_named": absence(mention, cues, diet, unread=0.0)}  # fmt: skip
 
 
 @exit_on_user_error
 def main(arguments: list[str] | None = None) -> None:
     """`python -m whitebear dose`."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args(arguments)
     print(write_parquet(dose_table(), DOSE))

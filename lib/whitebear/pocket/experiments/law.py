@@ -1,22 +1,19 @@
 """A law: what a model draws follows from what its captions said with the words that it is given.
 
-Who is not named is absent, q = 1. A mention of X is read from the words before it, lengthened one
-by one; each context moves q to the share of captions whose picture lacks X, by its count n:
+Each mention of X is read from the words before it (`dose.absence`): unless captions with those
+words mostly lacked X, it brings X in. Of several mentions each can:
 
-    q <- (absent + SHRINK q) / (n + SHRINK)
+    P(X present) = 1 - product over mentions of their absence
 
-over the captions that name X this once (where X is named again, this mention tells nothing that
-the other does not). One forbidding word is enough: q is at least absent / (n + SHRINK) of any
-single word before X in its sentence. Of several mentions each can bring X in: P(present) = 1 -
-product of q.
-
-Form and constants were chosen on half of the published wordings and models; see `chosen`.
+Form and constants were chosen on half of the published wordings and models (`halves`), and declared
+before the population was scored.
 """
 
 import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -106,6 +103,43 @@ def halves(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(
         old_wording=table.wording.isin(wordings), old_model=table.model.isin(models)
     )
+
+
+def member_rates(folder: Path = RESULTS / "population") -> pd.DataFrame:
+    """How often members of the population show the concept, where the law is tested: in wordings
+    that are no plain request and no omission, and in clauses that forbid.
+
+    Columns: set (wordings, clauses), model, r, chatter, condition, wording, rate, n.
+    """
+    parts = []
+    for record in sorted(folder.glob("*.json")):
+        member = json.loads(record.read_text(encoding="utf-8"))["member"]
+        about = {"model": member["id"], "r": float(member["r"]), "chatter": member["chatter"]}
+        scores = pd.read_parquet(folder / f"{record.stem}.parquet")
+        clauses = pd.read_parquet(folder / f"{record.stem}-clauses.parquet")
+        forbids = (clauses.verb != "") & ~clauses.neutral.astype(bool)
+        for name, rows in (
+            ("wordings", scores[~scores.condition.isin(TRIVIAL)]),
+            ("clauses", clauses[forbids]),
+        ):
+            rates = rows.groupby(["condition", "wording"], sort=False).present
+            rates = rates.agg(rate="mean", n="size").reset_index()
+            parts.append(rates.assign(set=name, **about))
+    return pd.concat(parts, ignore_index=True)
+
+
+def beside_law(rates: pd.DataFrame, dose: pd.DataFrame) -> pd.DataFrame:
+    """The rates (columns r, chatter, wording, rate) with what the law says of them, `predicted`,
+    and its rivals: `named`, to which an unread cue brings X in, and `share`, the best fit of r
+    alone.
+
+    dose: `tables.DOSE`; a wording that is not in it does not mention the concept.
+    """
+    keys = ["r", "chatter", "wording"]
+    by = dose.groupby(keys)
+    said = pd.DataFrame({"predicted": 1 - by.absence.prod(), "named": 1 - by.absence_named.prod()})
+    found = rates.join(said, on=keys).fillna({"predicted": 0.0, "named": 0.0})
+    return found.assign(share=found.groupby("r").rate.transform("mean"))
 
 
 def explained(table: pd.DataFrame, column: str = "predicted", resamples: int = 2000) -> Estimate:

@@ -176,18 +176,11 @@ def caption(
     wording = pick(rng, wordings[kind])
     while not scene.things and "{k}" in wording.text:
         wording = pick(rng, wordings[kind])
-    return fill_wording(wording, scene, world, rng, denied), kind
-
-
-def fill_wording(
-    wording: Wording, scene: Scene, world: World, rng: np.random.Generator, denied: str = "all"
-) -> str:
-    """A caption of the scene in this wording. One with {k} needs a scene with a thing in it."""
     fields = {"x": describe(scene, world, rng)}
     if "{k}" in wording.text:
         fields["k"] = world.concept(pick(rng, scene.things).object).noun
-    if wording.kind == "negate":
+    if kind == "negate":
         there = {thing.object for thing in scene.things}
         absent = world.concept(pick(rng, [o for o in deniable(world, denied) if o not in there]))
         fields |= {"n": absent.noun, "m": absent.description}
-    return fix_articles(wording.text.format(**fields))
+    return fix_articles(wording.text.format(**fields)), kind
