@@ -15,9 +15,21 @@ from whitebear.files import RESULTS, ROOT
 from whitebear.prompts import load_concepts, load_wordings, prompt_grid
 from whitebear.prompts.concepts import known_concepts
 from whitebear.prompts.wordings import fill
-from whitebear.tables import ATTENTION, CELLS, CLAIMS, CLAUSES, GRID, SCORES, TABLES, check, page
+from whitebear.tables import (
+    ATTENTION,
+    CELLS,
+    CLAIMS,
+    CLAUSES,
+    DOSE,
+    GRID,
+    SCORES,
+    TABLES,
+    check,
+    page,
+)
 
-PICTURES = [path for path in sorted(RESULTS.rglob("*.parquet")) if "bench" not in path.name]
+OTHERS = ("bench", "dose")  # tables of no pictures
+PICTURES = [p for p in sorted(RESULTS.rglob("*.parquet")) if not p.name.startswith(OTHERS)]
 NAMES = [path.relative_to(RESULTS).as_posix() for path in PICTURES]
 MORE_KEYS = ("source", "part", "encoder")  # where images were made in several ways
 
@@ -36,6 +48,12 @@ def test_published_records_keep_their_contract():
     check(pd.DataFrame(read), CELLS)
     for chapter in json.loads((RESULTS / "published.json").read_text(encoding="utf-8")).values():
         check(pd.DataFrame(chapter["claims"]), CLAIMS)
+
+
+def test_the_published_dose_keeps_its_contract():
+    table = check(pd.read_parquet(RESULTS / "why" / "dose.parquet"), DOSE)
+    shares = table[[name for name in table if name.startswith(("p_", "absence"))]]
+    assert ((shares >= 0) & (shares <= 1) | shares.isna()).all(axis=None)
 
 
 @pytest.mark.parametrize("path", PICTURES, ids=NAMES)

@@ -165,7 +165,36 @@ CELLS = Table(
     },
 )
 
-TABLES = (GRID, SCORES, CLAUSES, ATTENTION, CLAIMS, CELLS)
+DOSE = Table(
+    "dose",
+    "a place where a wording speaks of the concept, in a population of captions",
+    "`pocket.experiments.dose.dose_table`",
+    "`pocket.experiments.law`, `data/results/why/dose.parquet`",
+    {
+        "r": ("number", "share of the captions that negate truthfully, 0 to 1"),
+        "chatter": ("text", "all, or quiet: none that uses a word of negation without negating"),
+        "wording": ("text", "id of the sentence in `eval.csv` or `clauses.csv`"),
+        "mention": ("whole", "which place of the sentence, from 1"),
+        "by": ("text", "name or description"),
+        "cue": ("text", "the longest run of words before it that 20 of 240,000 captions hold before"
+                        " an object; ^ is the start, B a place, O another object"),
+        "words": ("whole", "how many they are; 0: not even the word before it is known"),
+        "count": ("number", "captions of 240,000 that hold the cue, expected"),
+        "p_absent": ("number", "share of them whose picture lacks the object; NaN for no cue"),
+        "cue_once": ("text", "the same among captions that speak of the object this once"),
+        "words_once": ("whole", "as `words`"),
+        "count_once": ("number", "as `count`"),
+        "p_absent_once": ("number", "as `p_absent`"),
+        "word": ("text", "the most forbidding single word before it in its sentence"),
+        "p_absent_word": ("number", "share of captions with that word somewhere before an object,"
+                                    " named this once, that lack it"),
+        "absence": ("number", "q of the law, 0 to 1: how surely this place says: not there"),
+        "absence_named": ("number", "the same for a reader to whom an unread cue brings X in"),
+    },
+    ("r", "chatter", "wording", "mention"),
+)  # fmt: skip
+
+TABLES = (GRID, SCORES, CLAUSES, ATTENTION, CLAIMS, CELLS, DOSE)
 
 
 def check(table, contract: Table):
