@@ -206,12 +206,12 @@ def explicit_attention(pipe, monkeypatch):
     kernel = torch.nn.functional.scaled_dot_product_attention
 
     def written_out(query, key, value, attn_mask=None, **rest):
-        logits = (
-            torch.einsum("bhqd,bhkd->bhqk", query.float(), key.float()) / query.shape[-1] ** 0.5
-        )
-        if attn_mask is not None:
-            logits = logits + attn_mask.float()
-        shifted = (logits - logits.max(-1, keepdim=True).values).exp()
+        with torch.autocast(query.device.type, enabled=False):
+            q, k = query.float() / query.shape[-1] ** 0.5, key.float()
+            logits = torch.einsum("bhqd,bhkd->bhqk", q, k)
+            if attn_mask is not None:
+                logits = logits + attn_mask.float()
+            shifted = (logits - logits.max(-1, keepdim=True).values).exp()
         seen[path[-1] if path else ""].append(shifted / shifted.sum(-1, keepdim=True))
         return kernel(query, key, value, attn_mask=attn_mask, **rest)
 

@@ -10,7 +10,7 @@ from diffusers.models.attention_processor import AttnProcessor, SlicedAttnProces
 from families import FAMILIES, build, draw
 from whitebear.errors import UserError
 from whitebear.hooks import capture_attention, coverage, steer_attention
-from whitebear.hooks.words import ROLES, positions, read_back, roles, selection, tokenise
+from whitebear.hooks.words import ROLES, positions, roles, selection, tokenise
 from whitebear.models import families
 from whitebear.models.families import denoiser_of
 
@@ -70,7 +70,7 @@ def test_prompts_that_were_encoded_elsewhere_have_to_be_named(pipe):
     states, empty = pipe.encode_prompt(["a bear", "a car"], torch.device("cpu"), 1, True)
     embeds = {"prompt_embeds": states, "negative_prompt_embeds": empty}
     with (
-        pytest.raises(UserError, match="encoded outside this block; give them as prompts="),
+        pytest.raises(UserError, match="encoded outside this block.*give them as prompts="),
         capture_attention(pipe, ["bear"]),
     ):
         draw(pipe, "sd", None, **embeds)
@@ -85,13 +85,11 @@ def test_prompts_that_were_encoded_elsewhere_have_to_be_named(pipe):
 
 
 def test_prompts_in_another_order_than_their_encoding(pipe):
-    with (
-        pytest.raises(UserError, match="the order of the prompts is not that of their encoding"),
-        capture_attention(pipe, ["a"]),
-    ):
+    with capture_attention(pipe, ["a"]) as cap:
         states, empty = pipe.encode_prompt(["a bear", "a car"], torch.device("cpu"), 1, True)
         again = torch.cat([states, states])  # bear, car, bear, car: no repetition in a row
         draw(pipe, "sd", None, prompt_embeds=again, negative_prompt_embeds=torch.cat([empty] * 2))
+    assert cap.dataset().prompt.values.tolist() == ["a bear", "a car"] * 2
 
 
 @pytest.mark.parametrize("processor", [AttnProcessor(), SlicedAttnProcessor(2)])
@@ -238,8 +236,6 @@ def test_words_are_found_by_characters(pipe):
     assert positions(clip, 0, "owl") == []
     plain = tokenise(t5, ["a picture of a bear"], 0, 32)
     assert positions(plain, 0, "bear") == [4]
-    again = read_back(t5, 0, plain.ids)
-    assert positions(again, 0, "bear") == [4]
     with pytest.raises(UserError, match="no letters"):
         positions(clip, 0, "  ")
 
