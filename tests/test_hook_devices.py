@@ -1,4 +1,4 @@
-"""Numbers stay right on devices and under contexts that compute otherwise; NaN is not handed out."""
+"""Numbers stay right on any device, under autocast too; NaN is not handed out."""
 
 import numpy as np
 import pytest

@@ -116,6 +116,7 @@ class Listener:
             both = list(zip(ids[name], known, strict=True))
             texts = [hearing.text_of(tokenizer, *row) for row in both]
             if None in texts:
+                refuse_shifted(hearing, tokenizer, "", length)
                 raise UserError(
                     "the text states are none that was made of a prompt in this block (encoded"
                     " outside this block, weighted, blended or cut); give them as prompts=[...],"
@@ -141,16 +142,21 @@ def check_row(hearing: Hearing, segment: Segment, row: int, ids: tuple[int, ...]
                 " where its words stand is not known"
             )
         return
-    if longer := next(hearing.longer(tokenizer, text, length), None):
-        raise UserError(
-            f"the pipeline puts more before the prompt ({longer[:40]!r}...) and cuts it off again;"
-            " call it without (Sana: complex_human_instruction=None)"
-        )
+    refuse_shifted(hearing, tokenizer, text, length)
     if length > tokenizer.model_max_length:
         raise UserError(
             f"there are text states of {length} tokens, but {type(tokenizer).__name__} reads"
             f" {tokenizer.model_max_length}: prompts put together from parts cannot be watched;"
             " shorten the prompt"
+        )
+
+
+def refuse_shifted(hearing: Hearing, tokenizer, text: str, length: int) -> None:
+    """UserError where more was read than there are text states, ending with this text."""
+    if longer := next(hearing.longer(tokenizer, text, length), None):
+        raise UserError(
+            f"the pipeline puts more before the prompt ({longer[:40]!r}...) and cuts it off again;"
+            " call it without (Sana: complex_human_instruction=None)"
         )
 
 
