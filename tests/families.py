@@ -1,9 +1,13 @@
 """Small random pipelines of every family that the hooks know, and attention written out."""
 
 import contextlib
+import gzip
+import importlib.util
 from collections import defaultdict
+from pathlib import Path
 from typing import NamedTuple
 
+import pytest
 import torch
 from diffusers import (
     AutoencoderKL,
@@ -23,12 +27,29 @@ from diffusers import (
 from transformers import (
     CLIPTextModel,
     CLIPTextModelWithProjection,
+    CLIPTokenizer,
     T5Config,
     T5EncoderModel,
     T5Tokenizer,
 )
 
 from conftest import WIDTH, text_config, tiny_pipeline, tiny_tokenizer
+
+
+def real_clip_tokenizer():
+    """CLIP's tokenizer with its 49,408 entries, from the package that ships them, of which nothing
+    is imported. Skips the test where it is not installed."""
+    package = importlib.util.find_spec("clip")
+    path = package and Path(package.submodule_search_locations[0], "bpe_simple_vocab_16e6.txt.gz")
+    if not path or not path.exists():
+        pytest.skip("the vocabulary of CLIP is not installed (openai-clip)")
+    lines = gzip.decompress(path.read_bytes()).decode().split("\n")
+    merges = [tuple(line.split()) for line in lines[1 : 49152 - 256 - 2 + 1]]
+    printed = [*range(33, 127), *range(161, 173), *range(174, 256)]  # of 256 bytes; others behind
+    letters = [chr(b) for b in printed] + [chr(256 + i) for i in range(256 - len(printed))]
+    words = [*letters, *(f"{c}</w>" for c in letters), *map("".join, merges)]
+    vocab = {word: i for i, word in enumerate([*words, "<|startoftext|>", "<|endoftext|>"])}
+    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=77)
 
 
 def tiny_vae():
@@ -196,6 +217,15 @@ def draw(pipe, name, prompt, seed=0, **options):
     """Images (N, 64, 64, 3) by 3 steps, from one seed."""
     arguments = {"num_inference_steps": 3, "output_type": "np", **CALL[name], **options}
     return pipe(prompt, generator=torch.Generator().manual_seed(seed), **arguments).images
+
+
+def as_pipeline(kind, pipe, **parts):
+    """A pipeline of another class from the parts of one, those that it has."""
+    taken = {k: v for k, v in pipe.components.items() if k in kind._get_signature_keys(kind)[0]}
+    taken |= {"safety_checker": None} if "safety_checker" in kind._optional_components else {}
+    new = kind(**taken | parts)
+    new.set_progress_bar_config(disable=True)
+    return new
 
 
 @contextlib.contextmanager

@@ -27,7 +27,7 @@ from diffusers.callbacks import SDCFGCutoffCallback
 from PIL import Image
 
 from conftest import WIDTH, tiny_pipeline
-from families import PROMPT, build, draw, explicit_attention
+from families import PROMPT, as_pipeline, build, draw, explicit_attention
 from whitebear.errors import UserError
 from whitebear.hooks import capture_attention, patch_text, steer_attention
 
@@ -37,15 +37,6 @@ BEAR = [17, 18, 19, 20]  # the keys of the word in PROMPT, a token a letter
 @pytest.fixture(scope="module")
 def pipes():
     return {name: build(name) for name in ("sd", "sd3", "flux")}
-
-
-def as_pipeline(kind, pipe, **parts):
-    """A pipeline of another class from the parts of one, those that it has."""
-    taken = {k: v for k, v in pipe.components.items() if k in kind._get_signature_keys(kind)[0]}
-    taken |= {"safety_checker": None} if "safety_checker" in kind._optional_components else {}
-    new = kind(**taken | parts)
-    new.set_progress_bar_config(disable=True)
-    return new
 
 
 def given_timesteps(pipe):

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from transformers import CLIPTextModel
 
-from families import FAMILIES, PROMPT, build, draw, t5_tokenizer
+from conftest import text_config
+from families import FAMILIES, PROMPT, build, draw, real_clip_tokenizer, t5_tokenizer
 from whitebear.errors import UserError
 from whitebear.hooks import capture_attention, patch_text, steer_attention, text_states
 from whitebear.hooks.words import occurrences, positions, tokenise
@@ -236,6 +238,54 @@ def test_sentencepiece_tokens_of_a_word():
 
     for word in ("zebra", "Bear", "2", "20", "zebra, a"):
         assert as_text(word.lower()) == "▁" + word.replace(" ", "▁")
+
+
+@pytest.fixture(scope="module")
+def real():
+    """A random pipeline that reads CLIP's real vocabulary."""
+    tokenizer = real_clip_tokenizer()
+    assert len(tokenizer) == 49408 and tokenizer("a bear").input_ids == [49406, 320, 4298, 49407]
+    pipe = build("sd")
+    pipe.register_modules(
+        tokenizer=tokenizer, text_encoder=CLIPTextModel(text_config(tokenizer)).eval()
+    )
+    return pipe
+
+
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize(
+    ("prompt", "word", "tokens"),
+    [
+        ("2 bears in 2023", "2", "2</w>"),
+        ("2 bears in 2023", "2023", "2</w>0</w>2</w>3</w>"),
+        ("R2D2 and C-3PO", "R2D2", "r</w>2</w>d</w>2</w>"),
+        ("R2D2 and C-3PO", "c-3po", "c</w>-</w>3</w>po</w>"),
+        ("a chain_saw, 50%", "chain_saw", "chain</w>_</w>saw</w>"),
+        ("a chain_saw, 50%", "50%", "5</w>0</w>%</w>"),
+        ("a bear's teddy-bear", "bear", "bear</w>bear</w>"),
+        ("bears and a bear", "bear", "bear</w>"),
+        ("bears and a bear", "bears", "bears</w>"),
+        ("rock’n’roll and o'clock", "o’clock", "o</w>'</w>clock</w>"),
+        ("a white  bear, a WHITE BEAR", "white bear", "white</w>bear</w>white</w>bear</w>"),
+        ("cafe\u0301 au lait", "caf\u00e9", "cafÃ©</w>"),
+        ("İ İ İ ox cat", "ox", "ox</w>"),
+        ("a 🐻 and a car", "🐻", "ðŁĲ»</w>"),
+        ("blue_hair, iPhone12", "iPhone12", "iphone</w>1</w>2</w>"),
+        ("1girl, v1.5", "v1.5", "v</w>1</w>.</w>5</w>"),
+    ],
+)
+def test_words_of_the_real_vocabulary(real, prompt, word, tokens, named):
+    keys = keys_of(real, "sd", word, prompt, [prompt] if named else None)
+    ids = real.tokenizer(prompt).input_ids
+    assert "".join(real.tokenizer.convert_ids_to_tokens([ids[i] for i in keys])) == tokens
+
+
+@pytest.mark.parametrize(
+    ("prompt", "word"), [("R2D2", "d"), ("in 2023", "2"), ("blue_hair", "blue"), ("1girl", "girl")]
+)
+def test_parts_of_words_of_the_real_vocabulary_are_not_found(real, prompt, word):
+    with pytest.raises(UserError, match=f"'{word}' is not among the first 77 tokens"):
+        keys_of(real, "sd", word, prompt)
 
 
 def test_no_method_of_a_tokenizer_stays_replaced(pipes):
