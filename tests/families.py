@@ -1,9 +1,13 @@
 """Small random pipelines of every family that the hooks know, and attention written out."""
 
 import contextlib
+import gzip
+import importlib.util
 from collections import defaultdict
+from pathlib import Path
 from typing import NamedTuple
 
+import pytest
 import torch
 from diffusers import (
     AutoencoderKL,
@@ -23,12 +27,29 @@ from diffusers import (
 from transformers import (
     CLIPTextModel,
     CLIPTextModelWithProjection,
+    CLIPTokenizer,
     T5Config,
     T5EncoderModel,
     T5Tokenizer,
 )
 
 from conftest import WIDTH, text_config, tiny_pipeline, tiny_tokenizer
+
+
+def real_clip_tokenizer():
+    """CLIP's tokenizer with its 49,408 entries, from the package that ships them, of which nothing
+    is imported. Skips the test where it is not installed."""
+    package = importlib.util.find_spec("clip")
+    path = package and Path(package.submodule_search_locations[0], "bpe_simple_vocab_16e6.txt.gz")
+    if not path or not path.exists():
+        pytest.skip("the vocabulary of CLIP is not installed (openai-clip)")
+    lines = gzip.decompress(path.read_bytes()).decode().split("\n")
+    merges = [tuple(line.split()) for line in lines[1 : 49152 - 256 - 2 + 1]]
+    printed = [*range(33, 127), *range(161, 173), *range(174, 256)]  # of 256 bytes; others behind
+    letters = [chr(b) for b in printed] + [chr(256 + i) for i in range(256 - len(printed))]
+    words = [*letters, *(f"{c}</w>" for c in letters), *map("".join, merges)]
+    vocab = {word: i for i, word in enumerate([*words, "<|startoftext|>", "<|endoftext|>"])}
+    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=77)
 
 
 def tiny_vae():
@@ -198,6 +219,15 @@ def draw(pipe, name, prompt, seed=0, **options):
     return pipe(prompt, generator=torch.Generator().manual_seed(seed), **arguments).images
 
 
+def as_pipeline(kind, pipe, **parts):
+    """A pipeline of another class from the parts of one, those that it has."""
+    taken = {k: v for k, v in pipe.components.items() if k in kind._get_signature_keys(kind)[0]}
+    taken |= {"safety_checker": None} if "safety_checker" in kind._optional_components else {}
+    new = kind(**taken | parts)
+    new.set_progress_bar_config(disable=True)
+    return new
+
+
 @contextlib.contextmanager
 def explicit_attention(pipe, monkeypatch):
     """Softmax written out in float32 for every attention call: {module path: [P (B, H, N, K)]}."""
@@ -206,12 +236,12 @@ def explicit_attention(pipe, monkeypatch):
     kernel = torch.nn.functional.scaled_dot_product_attention
 
     def written_out(query, key, value, attn_mask=None, **rest):
-        logits = (
-            torch.einsum("bhqd,bhkd->bhqk", query.float(), key.float()) / query.shape[-1] ** 0.5
-        )
-        if attn_mask is not None:
-            logits = logits + attn_mask.float()
-        shifted = (logits - logits.max(-1, keepdim=True).values).exp()
+        with torch.autocast(query.device.type, enabled=False):
+            q, k = query.float() / query.shape[-1] ** 0.5, key.float()
+            logits = torch.einsum("bhqd,bhkd->bhqk", q, k)
+            if attn_mask is not None:
+                logits = logits + attn_mask.float()
+            shifted = (logits - logits.max(-1, keepdim=True).values).exp()
         seen[path[-1] if path else ""].append(shifted / shifted.sum(-1, keepdim=True))
         return kernel(query, key, value, attn_mask=attn_mask, **rest)
 

@@ -54,15 +54,24 @@ def check_writable(folder: str | os.PathLike) -> Path:
     """
     if not isinstance(folder, (str, os.PathLike)) or not str(folder).strip() or "\0" in str(folder):
         raise UserError(f"output is {folder!r}; give the path of a folder")
-    mount_drive(Path(folder))
+    path = as_path(folder)
+    mount_drive(path)
     try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
+        path.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path).close()
     except OSError as error:
         raise UserError(
-            f"output folder {folder} cannot be written ({error.strerror}); give one that can"
+            f"output folder {path} cannot be written ({error.strerror}); give one that can"
         ) from None
-    return Path(folder)
+    return path
+
+
+def as_path(text: str | os.PathLike) -> Path:
+    """A path as a shell reads it: ~ and $HOME are the home folder. UserError for an unknown ~."""
+    path = os.path.expandvars(os.path.expanduser(text))
+    if path.startswith("~"):
+        raise UserError(f"there is no home folder {path.partition(os.sep)[0]}; give the whole path")
+    return Path(path)
 
 
 @contextlib.contextmanager
@@ -93,16 +102,29 @@ def write_text(path: Path, text: str) -> Path:
 
 
 def mount_drive(folder: Path) -> None:
-    """Mount Google Drive if `folder` is in it, this is Colab and it is not mounted yet."""
-    if not folder.is_relative_to(DRIVE) or (DRIVE / "MyDrive").is_dir() or not _on_colab():
+    """Mount Google Drive if `folder` is in it, this is Colab and it is not mounted yet.
+
+    Raises UserError where it cannot be, or where a folder only looks as if it were in Drive.
+    """
+    before, found, _ = str(folder).partition(f"{os.sep}MyDrive")
+    if not (found or folder.is_relative_to(DRIVE)) or not _on_colab() or os.path.ismount(before):
         return
-    try:
-        importlib.import_module("google.colab.drive").mount(str(DRIVE))
-    except Exception as error:  # Colab raises bare ValueError and MessageError
+    if not folder.is_relative_to(DRIVE):
         raise UserError(
-            f"output is {folder}, but Google Drive cannot be mounted ({error}); run the cell again"
-            " and allow it, or give a folder such as _build/results/mine"
-        ) from None
+            f"output is {folder}, but Google Drive is not mounted there, and the folder would go"
+            f" with the machine; give one in {DRIVE}/MyDrive"
+        )
+    if not os.path.ismount(DRIVE):
+        try:
+            importlib.import_module("google.colab.drive").mount(str(DRIVE))
+        except Exception as error:  # Colab raises bare ValueError and MessageError
+            fix = "run the cell again and allow it"
+            if DRIVE.is_dir() and any(DRIVE.iterdir()):
+                fix = f"move what is in {DRIVE} elsewhere: it cannot be mounted over files"
+            raise UserError(
+                f"output is {folder}, but Google Drive cannot be mounted ({error}); {fix}, or give"
+                " a folder such as _build/results/mine"
+            ) from None
 
 
 def _on_colab() -> bool:

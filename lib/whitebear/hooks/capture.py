@@ -21,9 +21,10 @@ from diffusers import DiffusionPipeline
 from torch.nn.functional import adaptive_avg_pool2d
 
 from whitebear.errors import UserError
-from whitebear.hooks.intercept import Attention, Run
+from whitebear.hooks.intercept import Attention
 from whitebear.hooks.kernels import add_mask, row_blocks, scores
 from whitebear.hooks.listener import Listener
+from whitebear.hooks.run import Run, as_double
 from whitebear.hooks.words import ROLES, TEXT, check_names, check_tokens
 from whitebear.models.families import layer_grid, place_of
 
@@ -56,19 +57,20 @@ class AttentionCapture(Listener):
     def begin(self, run: Run) -> None:
         texts, chosen = self.find(run, self.words, self.roles)
         self.keys = chosen.any(0).any(-1).nonzero().flatten()  # text keys that anyone asked for
-        device = run.states.device
+        device = run.device
         self.chosen = chosen[:, self.keys].to(device)  # (rows, keys, labels)
         self.keys = self.keys.to(device)
         self.kept.append({name: {path: [] for path in self.layers} for name in self.reduce})
         self.about.append(
-            {"samples": run.rows, "prompts": texts, "times": run.timesteps, "sigmas": run.sigmas,
-             "first": run.first, "grid": run.grid, "queries": {}, "heads": {}}
+            {"prompts": texts, "times": run.schedule, "sigmas": run.sigmas, "steps": {},
+             "queries": {}, "heads": {}}
         )  # fmt: skip
 
     def observe(self, path: str, attention: Attention, run: Run) -> None:
         """Reduce one layer of one denoiser call to what is kept of it."""
         args, rows = attention.arguments, run.slice_of(self.branch)
         query = args["query"][rows][..., attention.image, :]
+        self.about[-1]["steps"][run.step] = True  # in their order
         self.about[-1]["queries"][path] = query.shape[-2]
         self.about[-1]["heads"][path] = query.shape[1]
         key, mask = args["key"][rows][..., attention.text, :], args.get("attn_mask")
@@ -111,6 +113,7 @@ class AttentionCapture(Listener):
             out["mass"] = p.mean(2).squeeze(1) if self.heads == "mean" else p.mean(2)
         if "map" in self.reduce:
             image = p.transpose(2, 3).unflatten(-1, size)  # (B, H or 1, T, h, w)
+            image = image.cpu() if image.is_mps else image  # there it pools into divisors only
             pooled = adaptive_avg_pool2d(image.flatten(0, 1), self.grid).half()
             pooled = pooled.unflatten(0, image.shape[:2])
             out["map"] = pooled.squeeze(1) if self.heads == "mean" else pooled
@@ -142,7 +145,7 @@ class AttentionCapture(Listener):
 
         if not self.expected:
             raise UserError("nothing was captured; call the pipeline inside the block")
-        steps = {tuple(self._steps(i)) for i in range(len(self.kept))}
+        steps = {tuple(about["steps"]) for about in self.about}
         heads = set(self.about[0]["heads"].values())
         if len(steps) > 1:
             raise UserError("the runs of this block have different steps; use one block for each")
@@ -157,12 +160,6 @@ class AttentionCapture(Listener):
             diffusers=diffusers.__version__, torch=torch.__version__,
         )  # fmt: skip
 
-    def _steps(self, run: int) -> list[int]:
-        count = len(next(iter(next(iter(self.kept[run].values())).values())))
-        first = self.about[run]["first"]
-        every = range(first, len(self.about[run]["times"]))
-        return [s for s in every if self.steps is None or s in self.steps][:count]
-
     def _variable(self, name: str) -> tuple[list[str], np.ndarray]:
         runs = [
             torch.stack([torch.stack(layer, 1) for layer in run[name].values()], 2)
@@ -171,17 +168,23 @@ class AttentionCapture(Listener):
         dims = ["sample", "step", "layer"]
         dims += ["head"] if self.heads == "all" else []
         dims += {"mass": ["token"], "map": ["token", "y", "x"], "entropy": []}[name]
-        return dims, torch.cat(runs).float().cpu().numpy()
+        values = torch.cat(runs).float().cpu()
+        if wrong := int(values.isnan().sum()):
+            raise UserError(
+                f"{wrong} of {values.numel()} values of {name} are not numbers: the model computes"
+                f" beyond the range of {self.denoiser.dtype}; load it in bfloat16 or float32"
+            )
+        return dims, values.numpy()
 
     def _coordinates(self) -> dict:
-        about, steps = self.about[0], self._steps(0)
+        about, steps = self.about[0], list(self.about[0]["steps"])
         centres = (np.arange(self.grid) + 0.5) / self.grid
         paths = list(self.layers)
         roles = ["word"] * len(self.words) + list(self.roles)
         coords = {
             "prompt": ("sample", [text for a in self.about for text in a["prompts"]]),
             "step": steps,
-            "timestep": ("step", about["times"].double().cpu().numpy()[steps]),
+            "timestep": ("step", as_double(about["times"]).numpy()[steps]),
             "sigma": ("step", about["sigmas"].numpy()[steps]),
             "layer": paths,
             "place": ("layer", [place_of(path, self.joint) for path in paths]),

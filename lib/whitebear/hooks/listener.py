@@ -3,16 +3,23 @@ that no chosen layer was missed.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from diffusers import DiffusionPipeline
 
 from whitebear.errors import UserError
-from whitebear.hooks.intercept import Attention, Hub, Run
-from whitebear.hooks.words import Segment, read_back, selection, tokenise
-from whitebear.models.families import denoiser_of, is_joint, segment_lengths, text_layers
-
-BRANCHES = ("cond", "uncond")
+from whitebear.hooks.hearing import Hearing
+from whitebear.hooks.intercept import Attention, Hub
+from whitebear.hooks.run import BRANCHES, Run
+from whitebear.hooks.words import Segment, selection, tokenise
+from whitebear.models.families import (
+    as_read,
+    denoiser_of,
+    is_joint,
+    segment_lengths,
+    text_layers,
+)
 
 
 class Listener:
@@ -35,6 +42,8 @@ class Listener:
         self.layers = {layer.path: layer for layer in text_layers(self.denoiser, layers)}
         self.steps = check_steps(steps)
         self.prompts = None if prompts is None else list(prompts)
+        self.hub: Hub | None = None  # that was joined
+        self.run: Run | None = None  # that was begun
         self.drawn = 0  # images of earlier runs
         self.expected, self.seen = 0, dict.fromkeys(self.layers, 0)
 
@@ -52,13 +61,24 @@ class Listener:
         """Look at what the kernel got."""
 
     def __enter__(self):
-        Hub.of(self.pipe).join(self)
+        self.hub = Hub.of(self.pipe)
+        self.hub.join(self)
         return self
 
     def __exit__(self, kind, value, trace) -> None:
-        Hub.of(self.pipe).leave(self)
+        run = self.hub.run
+        self.hub.leave(self)
+        if kind is not None:
+            return
+        if denoiser_of(self.pipe) is not self.denoiser:
+            raise UserError(
+                "the pipeline's denoiser was exchanged inside this block, and what the new one drew"
+                " was not watched; exchange it before the block"
+            )
+        if run is not None:
+            run.check()
         short = [path for path, n in self.seen.items() if n != self.expected]
-        if kind is None and short:
+        if short:
             raise UserError(
                 f"attention of {short[0]} was met {self.seen[short[0]]} times in {self.expected}"
                 f" denoiser calls ({len(short)} of {len(self.layers)} layers fall short): it reads"
@@ -71,49 +91,73 @@ class Listener:
         (rows, n_text, words + roles). words: as `check_tokens` returns them."""
         rows = slice(self.drawn, self.drawn + run.rows)
         self.drawn = rows.stop
-        segments = self.segments(run, rows)
-        each = {k: [v] * run.rows if isinstance(v, str) else v[rows] for k, v in words.items()}
-        return segments[0].texts, selection(segments, each, roles, run.n_text)
-
-    def segments(self, run: Run, rows: slice) -> list[Segment]:
-        """The tokens of the run's prompts, one row an image; rows: of `prompts`."""
-        lengths = segment_lengths(self.pipe, run.n_text)
-        if self.prompts is None:
-            return [read_back(*heard) for heard in heard_ids(self, run, lengths)]
-        texts = self.prompts[rows]
-        if len(texts) < run.rows:
+        given = None if self.prompts is None else self.prompts[rows]
+        if given is not None and len(given) < run.rows:
             raise UserError(
                 f"prompts holds {len(self.prompts)} prompts, but more images are made;"
                 " give one an image, in order"
             )
-        return [tokenise(getattr(self.pipe, name), texts, *where) for name, *where in lengths]
+        segments = self.segments(run, given)
+        each = {k: [v] * run.rows if isinstance(v, str) else v[rows] for k, v in words.items()}
+        return given or segments[0].texts, selection(segments, each, roles, run.n_text)
+
+    def segments(self, run: Run, given: list[str] | None) -> list[Segment]:
+        """The tokens of the run's prompts, one row an image, as the denoiser got them.
+
+        given: the prompts where they are known. UserError where they are not those from which the
+        text states were made, or nothing in this block tells what those were made from.
+        """
+        hearing, found, n = self.hub.hearing, [], run.rows
+        ids = hearing.read(run.branches[self.branch])
+        for name, start, length in segment_lengths(self.pipe, run.n_text):
+            tokenizer = getattr(self.pipe, name)
+            read = partial(as_read, self.pipe, tokenizer)
+            known = [None] * n if given is None else [read(text) for text in given]
+            both = list(zip(ids[name], known, strict=True))
+            texts = [hearing.text_of(tokenizer, *row) for row in both]
+            if None in texts:
+                refuse_shifted(hearing, tokenizer, "", length)
+                raise UserError(
+                    "the text states are none that was made of a prompt in this block (encoded"
+                    " outside this block, weighted, blended or cut); give them as prompts=[...],"
+                    " one an image"
+                )
+            segment = tokenise(tokenizer, texts, start, length, read)
+            for row, heard in enumerate(ids[name]):
+                check_row(hearing, segment, row, heard)
+            found.append(segment)
+        return found
 
 
-def heard_ids(listener: Listener, run: Run, lengths: list[tuple[str, int, int]]) -> list[tuple]:
-    """(tokenizer, first key, ids (rows, L)) as the text encoders were given them for this run.
+def check_row(hearing: Hearing, segment: Segment, row: int, ids: tuple[int, ...] | None) -> None:
+    """UserError where the tokens of a prompt are not what the denoiser reads.
 
-    Pipelines encode the prompts first and the negative prompts second, and repeat each prompt
-    num_images_per_prompt times in a row. UserError where that is not what the states show.
+    ids: from which its text states were made, as far as that is known.
     """
-    which, rows, found = BRANCHES.index(listener.branch), run.rows, []
-    advice = "give them as prompts=[...], one an image"
-    for name, start, length in lengths:
-        calls = run.heard.get(name.replace("tokenizer", "text_encoder"), [])
-        if len(calls) <= which:
-            raise UserError(f"the prompts were encoded outside this block; {advice}")
-        ids = calls[which].cpu().long()
-        if rows % len(ids) or ids.shape[1] != length:
-            raise UserError(f"{len(ids)} prompts were encoded for {rows} images; {advice}")
-        ids = ids.repeat_interleave(rows // len(ids), 0)
-        found.append((getattr(listener.pipe, name), start, ids))
-    states = run.states[run.slice_of(listener.branch)]
-    ids = torch.cat([ids for _, _, ids in found], dim=1)
-    same = (ids[1:] == ids[:-1]).all(1)
-    gap = (states[1:] - states[:-1]).abs().flatten(1).amax(1)
-    alike = (gap < 1e-3 * states.abs().amax()).cpu()
-    if not torch.equal(same, alike):
-        raise UserError(f"the order of the prompts is not that of their encoding; {advice}")
-    return found
+    tokenizer, text, length = segment.tokenizer, segment.texts[row], segment.ids.shape[1]
+    if ids is not None:
+        if ids != tuple(segment.ids[row].tolist()):
+            raise UserError(
+                f"the pipeline does not pad and cut {text!r} to {length} tokens as others do, so"
+                " where its words stand is not known"
+            )
+        return
+    refuse_shifted(hearing, tokenizer, text, length)
+    if length > tokenizer.model_max_length:
+        raise UserError(
+            f"there are text states of {length} tokens, but {type(tokenizer).__name__} reads"
+            f" {tokenizer.model_max_length}: prompts put together from parts cannot be watched;"
+            " shorten the prompt"
+        )
+
+
+def refuse_shifted(hearing: Hearing, tokenizer, text: str, length: int) -> None:
+    """UserError where more was read than there are text states, ending with this text."""
+    if longer := next(hearing.longer(tokenizer, text, length), None):
+        raise UserError(
+            f"the pipeline puts more before the prompt ({longer[:40]!r}...) and cuts it off again;"
+            " call it without (Sana: complex_human_instruction=None)"
+        )
 
 
 def check_steps(steps) -> frozenset[int] | None:

@@ -1,15 +1,16 @@
 """Swap the states of words with those of another prompt while an image is made."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from diffusers import DiffusionPipeline
 
 from whitebear.errors import UserError
-from whitebear.hooks.intercept import Run
 from whitebear.hooks.listener import Listener
+from whitebear.hooks.run import Run
 from whitebear.hooks.words import ROLES, Segment, check_names, positions, roles, tokenise
-from whitebear.models.families import T5_LENGTH, segment_lengths, text_keys
+from whitebear.models.families import T5_LENGTH, as_read, segment_lengths, text_keys
 
 PATCHES = ("concept", "eos", "pad", "all")
 
@@ -37,6 +38,7 @@ class Patching(Listener):
         if len(jobs) < run.rows:
             raise UserError(f"{len(self.jobs)} prompts were given to patch, but more are drawn")
         self.done += run.rows
+        self.segments(run, [prompt for prompt, _, _ in jobs])  # refuses other prompts
         stretches = segment_lengths(self.pipe, run.n_text)
         if len(next(iter(self.sources.values()))) != run.n_text:  # T5 reads its padding too
             self.encode(stretches[-1][2])
@@ -46,7 +48,10 @@ class Patching(Listener):
     def _match(self, stretches, prompt, source_prompt, concept) -> tuple[list[int], list[int]]:
         all_to, all_take = [], []
         for name, start, length in stretches:
-            both = tokenise(getattr(self.pipe, name), [prompt, source_prompt], start, length)
+            tokenizer = getattr(self.pipe, name)
+            read = partial(as_read, self.pipe, tokenizer)
+            texts = [read(prompt), read(source_prompt)]
+            both = tokenise(tokenizer, texts, start, length, read)
             for part in self.parts:
                 to, take = (_positions(both, row, part, concept) for row in (0, 1))
                 if part == "pad":  # padding ends together, wherever it begins

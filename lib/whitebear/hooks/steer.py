@@ -10,8 +10,9 @@ import torch
 from diffusers import DiffusionPipeline
 
 from whitebear.errors import UserError
-from whitebear.hooks.intercept import Attention, Run
+from whitebear.hooks.intercept import Attention
 from whitebear.hooks.listener import Listener
+from whitebear.hooks.run import Run
 from whitebear.hooks.words import check_tokens
 
 
@@ -30,7 +31,7 @@ class Steering(Listener):
 
     def begin(self, run: Run) -> None:
         _, hits = self.find(run, self.words)  # (rows, keys, labels)
-        self.factors = torch.where(hits.any(-1), self.weight, 1.0).to(run.states.device)
+        self.factors = torch.where(hits.any(-1), self.weight, 1.0).to(run.device)
 
     def edit(self, attention: Attention, run: Run) -> None:
         args = attention.arguments

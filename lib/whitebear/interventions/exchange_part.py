@@ -17,7 +17,7 @@ import torch
 from diffusers import DiffusionPipeline
 
 from whitebear.errors import UserError
-from whitebear.files import MODELS
+from whitebear.files import MODELS, as_path
 from whitebear.interventions.method import Drawing, Method
 from whitebear.models.load import (
     _HUB_ID,
@@ -129,6 +129,7 @@ def _flags(pipe: DiffusionPipeline) -> dict:
 
 def _folder(source: str | Path, revision: str | None) -> Path:
     """The local folder of a part."""
+    source = as_path(source)
     if Path(source).is_dir():
         return Path(source)
     if not _HUB_ID.fullmatch(str(source)) or Path(source).parent.is_dir():

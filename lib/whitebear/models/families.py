@@ -50,6 +50,10 @@ FAMILIES = {  # by the class of the denoiser
     "ChromaTransformer2DModel": Family(text_first=True, packed=True),
 }  # fmt: skip
 CROSS_ATTENTION = Family()
+NOT_FOLLOWED = {  # denoisers whose text keys are more than the text states that they are given
+    "AuraFlowTransformer2DModel": "puts registers of its own before the text",
+    "HunyuanDiT2DModel": "joins the texts of two encoders",
+}
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,9 @@ def known_layers(denoiser: nn.Module) -> list[Layer]:
     Whether these are all shows when the denoiser is called, see `hooks.coverage`. UserError where
     there are none.
     """
-    family = family_of(denoiser)
+    family, kind = family_of(denoiser), type(denoiser).__name__
+    if kind in NOT_FOLLOWED:
+        raise UserError(f"{kind} {NOT_FOLLOWED[kind]}, which is not followed; use another model")
     layers = [
         Layer(path, module)
         for path, module in denoiser.named_modules()
@@ -94,7 +100,7 @@ def known_layers(denoiser: nn.Module) -> list[Layer]:
     ]
     if not layers:
         raise UserError(
-            f"{type(denoiser).__name__} has no attention that is known to see text; add its class"
+            f"{kind} has no attention that is known to see text; add its class"
             " to FAMILIES in whitebear/models/families.py"
         )
     order = ("down", "mid", "up")  # a UNet lists its middle last
@@ -137,14 +143,20 @@ def _sees_text(family: Family, path: str, module: nn.Module) -> bool:
 
 
 def check_visible(denoiser: nn.Module, layers: list[Layer]) -> None:
-    """Raise UserError where a layer's attention could not be seen: compiled, or not by SDPA."""
-    modules = [denoiser, *(layer.module for layer in layers)]
-    if any(m._compiled_call_impl is not None or hasattr(m, "_orig_mod") for m in modules):
+    """Raise UserError where a layer's attention could not be seen: compiled, or not by SDPA, or
+    with keys of text and image together in a model of cross-attention."""
+    if any(map(is_compiled, denoiser.modules())):
         raise UserError(
-            "the denoiser is compiled already, and hooks added to a compiled module are ignored;"
-            " use the pipeline before torch.compile"
+            "the denoiser is compiled already, all or parts of it, and hooks added to a compiled"
+            " module are ignored; use the pipeline before torch.compile"
         )
     for layer in layers:
+        added = getattr(layer.module, "added_kv_proj_dim", None) is not None
+        if added and not is_joint(denoiser):
+            raise UserError(
+                f"{layer.path} adds the keys of text to those of the image (DeepFloyd IF,"
+                " Kandinsky), which is not followed; use another model"
+            )
         processor = type(layer.module.processor).__name__
         if re_implements(processor):
             raise UserError(
@@ -159,6 +171,12 @@ def check_visible(denoiser: nn.Module, layers: list[Layer]) -> None:
                 f"{layer.path} uses the attention backend {backend!r}, which hides it; call"
                 ' set_attention_backend("native") on the denoiser'
             )
+
+
+def is_compiled(module: nn.Module) -> bool:
+    """Whether torch.compile has changed a module: itself, as a copy, or its `forward`."""
+    compiled = module._compiled_call_impl is not None or hasattr(module, "_orig_mod")
+    return compiled or hasattr(vars(module).get("forward"), "_torchdynamo_orig_callable")
 
 
 def re_implements(processor: str) -> bool:
@@ -243,8 +261,11 @@ def joint_slices(denoiser: nn.Module, n_text: int, n_image: int) -> tuple[slice,
 
 
 def call_options(pipe: DiffusionPipeline) -> dict:
-    """What a pipeline is told beside prompts and sampling: with joint attention, the T5 tokens."""
-    return {"max_sequence_length": T5_LENGTH} if is_joint(denoiser_of(pipe)) else {}
+    """What a pipeline is told beside prompts and sampling: with joint attention, the T5 tokens;
+    to put no instruction of its own before the prompt (Sana)."""
+    options = {"max_sequence_length": T5_LENGTH} if is_joint(denoiser_of(pipe)) else {}
+    instruction = "complex_human_instruction"
+    return options | ({instruction: None} if takes(pipe, instruction) else {})
 
 
 def takes(pipe: DiffusionPipeline, option: str) -> bool:
@@ -266,6 +287,12 @@ def encoding_options(pipe: DiffusionPipeline) -> set[str]:
 def masks_text(pipe: DiffusionPipeline) -> bool:
     """Whether a pipeline's text encoders are told which tokens are padding (PixArt, Chroma)."""
     return "prompt_attention_mask" in encoding_options(pipe)
+
+
+def as_read(pipe: DiffusionPipeline, tokenizer, text: str) -> str:
+    """A prompt as its pipeline hands it to a tokenizer: with all vectors of a textual inversion."""
+    convert = getattr(pipe, "maybe_convert_prompt", None)
+    return text if convert is None else convert(text, tokenizer)
 
 
 def text_keys(pipe: DiffusionPipeline, prompts: list[str], length: int) -> torch.Tensor:

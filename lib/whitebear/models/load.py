@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from transformers.utils import logging as transformers_logging
 
 from whitebear.errors import UserError, nearest
-from whitebear.files import shipped
+from whitebear.files import as_path, shipped
 from whitebear.models.presets import REGISTRY, ModelEntry, place
 
 EXPORTED = "exported"  # beside models: a finished export on its way into their place
@@ -53,6 +53,7 @@ def find_model(model: str) -> ModelEntry:
             f"model is {model!r}; give a name ({', '.join(REGISTRY)}), a pipeline folder or a "
             "hub id"
         )
+    model = str(as_path(model))
     entry = ModelEntry(model, torch.float32, steps=50, guidance=7.5)
     if os.path.exists(model):  # unlike Path.exists, not upset by names that are too long
         return entry
