@@ -14,6 +14,8 @@ from whitebear.pocket.experiments import law
 from whitebear.pocket.experiments.members import GROUPS, MEMBERS, Member, Published, by_group
 from whitebear.pocket.experiments.teach import load_cells
 from whitebear.pocket.training.card import ASKED, BOTH
+from whitebear.prompts import load_wordings
+from whitebear.prompts.clauses import load_clauses
 from whitebear.stats import Estimate
 
 WITHOUT = ("negate-without", "negate-pair-without")
@@ -78,11 +80,12 @@ def _share(value: float) -> str:
 
 def misses(rates: pd.DataFrame, most: int = 12) -> pd.DataFrame:
     """The wordings of models at which the law is furthest off: predicted and drawn."""
+    texts = pd.concat([load_wordings(), load_clauses()]).set_index("id").text
     off = (rates.predicted - rates.rate).abs()
     worst = rates.assign(off=off).nlargest(most, "off")
     return pd.DataFrame({
-        "model": worst.model, "prompt": worst.text, "predicted": worst.predicted.map(_share),
-        "drawn": worst.rate.map(_share),
+        "model": worst.model, "prompt": worst.wording.map(texts),
+        "predicted": worst.predicted.map(_share), "drawn": worst.rate.map(_share),
     }).reset_index(drop=True)  # fmt: skip
 
 
@@ -91,20 +94,24 @@ def answer(found: Found, claims: list[Claim], rates: pd.DataFrame) -> str:
     groups = by_group({name: p for name, p in found.items() if p.usable})
     if not groups:
         return "No member of the population is trained yet."
-    parts = [
-        f"{GROUPS[name]}: a plain “without” takes away {without(group).percent()}, “forget” or “leave"
-        f" out” before or after a request for something else"
-        f" {suppressed(clauses(group, verb=INSTRUCTIONS, request=ELSEWHERE)).percent()}, where the"
-        f" object is then asked for by name"
-        f" {suppressed(clauses(group, verb=INSTRUCTIONS, request='name', subject='concept')).percent()}"
-        for name, group in groups.items()
-    ]
+    parts = [f"{GROUPS[name].capitalize()}: {_taken(group)}" for name, group in groups.items()]
     law_ = {name: law.explained(rows) for name, rows in rates.groupby("set", sort=False)}
     said_ = ", ".join(f"{e.value:.2f} of it over {name}" for name, e in law_.items())
     return (
         f"In {len(found)} models that learned to read from nothing ({', '.join(found)}), by what"
         f" their captions are. {'. '.join(parts)}. Of the variance between wordings and models a"
         f" law that knows captions only explains {said_} (1 is all)."
+    )
+
+
+def _taken(group: list[Published]) -> str:
+    told = {"verb": INSTRUCTIONS, "subject": "concept"}
+    elsewhere = suppressed(clauses(group, request=ELSEWHERE, **told))
+    by_name = suppressed(clauses(group, request="name", **told))
+    return (
+        f"a plain “without” takes away {without(group).percent()}; “forget” and “leave out” take"
+        f" away {elsewhere.percent()} where something else is asked for, and"
+        f" {by_name.percent()} where the object itself is"
     )
 
 
