@@ -236,12 +236,6 @@ EXCHANGE = Rule(
     (("yes", f"way >= {HALF}"),),
     "no",
 )
-NO_BETTER = Rule(
-    "An exchanged encoder makes an instruction work no better",
-    "change of what the instruction changes against its control",
-    ((REFUTED, f"high < -{MARGIN}"), (HOLDS, f"low > -{MARGIN}")),
-    OPEN,
-)
 ROOM = 0.20  # a control that shows the concept more rarely leaves no room for an instruction
 NOTHING = Rule(
     "Hypotheses 7, 10 and 12: an instruction, or the order of clauses, changes nothing",
@@ -253,6 +247,12 @@ OBEYED = Rule(
     "Does a model of the population obey a wording?",
     "suppression against the control, where that shows the concept in at least 20 %",
     (("obeys", f"value >= {HALF} and low > 0"), ("does not obey", f"high < {HALF}")),
+    OPEN,
+)
+EXCHANGED = Rule(
+    "An exchanged encoder alone makes no wording obeyed that was not",
+    "number of wordings with room for it, and of those that become *obeyed*",
+    ((REFUTED, "gained >= 1"), (HOLDS, "judged >= 1")),
     OPEN,
 )
 ACTS = Rule(
