@@ -140,7 +140,8 @@ def drawn(instructed, control):
     shares = {"negate-no": instructed, "affirm-and": control}
     rows = [
         {"concept": c, "condition": w.partition("-")[0], "wording": w, "seed": s,
-         "control": "affirm-and" if w == "negate-no" else "", "present": s < 100 * share}
+         "text": f"{w} {{c}}", "control": "affirm-and" if w == "negate-no" else "",
+         "present": s < 100 * share}
         for c in ("bear", "owl", "car", "key") for w, share in shares.items() for s in range(100)
     ]  # fmt: skip
     return pd.DataFrame(rows)
@@ -151,16 +152,22 @@ def drawn(instructed, control):
     [
         ((0.5, 0.9), (0.5, 0.9), "holds"),
         ((0.5, 0.9), (0.1, 0.9), "refuted"),
-        ((0.5, 0.9), (0.1, 0.5), "holds"),  # plain requests fell as much: no better against them
+        ((0.5, 0.9), (0.1, 0.5), "refuted"),  # of what is still drawn, four fifths are left out
+        ((0.5, 0.9), (0.3, 0.5), "holds"),
         ((0.2, 0.9), (0.6, 0.9), "holds"),
+        ((0.2, 0.9), (0.1, 0.9), "holds"),  # it was obeyed before
+        ((0.1, 0.1), (0.0, 0.1), "open"),  # nothing is drawn that could be taken away
     ],
 )
 def test_another_encoder_is_judged_against_its_own_controls(monkeypatch, own, other, verdict):
     monkeypatch.setattr(other_encoder, "PREDICTED", ("negate",))
     tables = drawn(*own), drawn(*other)
-    (claim,) = other_encoder.predictions(*tables)
+    wordings = other_encoder.by_wording(*tables)
+    (claim,) = other_encoder.predictions(wordings)
     assert claim.verdict == verdict
-    assert claim.found.value == pytest.approx((other[0] - other[1]) - (own[0] - own[1]), abs=1e-6)
+    if verdict != "open":
+        assert claim.found.value == pytest.approx(1 - other[0] / other[1], abs=1e-6)
+    assert wordings.own["negate-no"].value == pytest.approx(1 - own[0] / own[1], abs=1e-6)
     row = other_encoder.changes(*tables).loc["negate"]
     assert row.change.value == pytest.approx(other[0] - own[0])
     assert (row.own.value, row.other.value) == (pytest.approx(own[0]), pytest.approx(other[0]))

@@ -6,6 +6,7 @@ import math
 import time
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -13,6 +14,8 @@ from torch.nn.functional import normalize
 
 from whitebear.errors import UserError
 from whitebear.pocket.experiments import population
+from whitebear.pocket.experiments.members import MEMBERS, Member, load_members
+from whitebear.pocket.experiments.teach import load_cells
 from whitebear.pocket.training import clip, loop, reading, words
 from whitebear.pocket.training.recipe import TOY
 from whitebear.pocket.training.train import train
@@ -175,11 +178,11 @@ def test_lines_that_are_no_member_are_refused(tmp_path, line, said):
     path = tmp_path / "population.csv"
     path.write_text(f"id,r,chatter,seed\n{line}\n")
     with pytest.raises(UserError, match=said):
-        population.load_cells(path, population.Member)
+        load_cells(path, Member)
 
 
 def test_the_population_of_the_book_is_as_declared():
-    members = population.load_cells(population.MEMBERS, population.Member)
+    members = load_cells(MEMBERS, Member)
     seeds = {}
     for m in members.values():
         seeds.setdefault((m.group, m.r, m.chatter), []).append(m.seed)
@@ -193,8 +196,44 @@ def test_the_population_of_the_book_is_as_declared():
 
 
 def test_a_member_is_trained_in_a_folder_of_its_own(base, tmp_path):
-    member = population.Member("none-1", 0.0, "all", 1)
+    member = Member("none-1", 0.0, "all", 1)
     seconds = population.learn(member, tmp_path / "run" / "none-1", tmp_path / "out", base, RECIPE)
     assert set(seconds) == {"clip", "denoiser"} and all(s < math.inf for s in seconds.values())
     assert (tmp_path / "out" / "pocket" / UNET).is_file()
     assert [p.name for p in (tmp_path / "run").iterdir() if p.name.startswith("ground-")]
+
+
+def published(tmp_path, *names, base="b"):
+    """A folder of published members, each with one row of scores, and the list of them."""
+    (tmp_path / "population.csv").write_text(
+        "id,r,chatter,seed\nweb-1,0.0058,all,1\nweb-2,0.0058,all,2\n"
+    )
+    for name in names:
+        member = {"id": name, "r": 0.0058, "chatter": "all", "seed": int(name[-1])}
+        record = {"member": member, "base": f"{base}{name}" if base == "own" else base,
+                  "quality": {"affirm, object present": 0.9}}  # fmt: skip
+        (tmp_path / f"{name}.json").write_text(json.dumps(record))
+        for end in ("", "-clauses"):
+            pd.DataFrame({"concept": ["bear"]}).to_parquet(tmp_path / f"{name}{end}.parquet")
+    return tmp_path, tmp_path / "population.csv"
+
+
+def test_members_that_were_never_trained_are_left_out(tmp_path):
+    found = load_members(*published(tmp_path, "web-2"))
+    assert list(found) == ["web-2"] and found["web-2"].usable
+
+
+def test_a_broken_member_is_named(tmp_path):
+    about = published(tmp_path, "web-1", "web-2")
+    (tmp_path / "web-2-clauses.parquet").unlink()
+    with pytest.raises(UserError, match="member web-2 is broken: .* lacks web-2-clauses.parquet"):
+        load_members(*about)
+
+
+def test_members_of_another_description_or_base_are_refused(tmp_path):
+    folder, path = published(tmp_path, "web-1", "web-2", base="own")
+    with pytest.raises(UserError, match="members on 2 bases"):
+        load_members(folder, path)
+    path.write_text("id,r,chatter,seed\nweb-1,0.2,all,1\n")
+    with pytest.raises(UserError, match="member web-1 was trained as another one"):
+        load_members(folder, path)

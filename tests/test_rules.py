@@ -58,7 +58,7 @@ def of_why_it_fails():
 def of_another_encoder():
     drawn = scores("10_another_encoder")
     own, other = (drawn[drawn.encoder == name].reset_index(drop=True) for name in ("own", "other"))
-    return another_encoder.predictions(own, other)
+    return another_encoder.predictions(another_encoder.by_wording(own, other))
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_published_verdicts_follow_from_the_published_estimates(chapter, words, 
 def test_what_cannot_be_told_gets_no_verdict_but_the_last(rule):
     nan = Estimate(math.nan, math.nan, math.nan, 0, 0)
     names = {"p", "suppression", "steps", "none", "natural", "much", "encoder", "denoiser",
-             "shipped", "good", "tried", "way"}  # fmt: skip
+             "shipped", "good", "tried", "way", "gained", "judged", "obeyed", "rival"}  # fmt: skip
     assert rule(nan, nan, **dict.fromkeys(names, math.nan)) == rule.otherwise
 
 

@@ -7,6 +7,8 @@ import pytest
 from test_why import DENIED, result
 from whitebear.book.chapters import why_it_fails as why_answers
 from whitebear.book.figures import taught as why_figures
+from whitebear.book.report.claim import verdicts
+from whitebear.book.report.declared import declaration
 from whitebear.pocket.experiments import results as why
 from whitebear.pocket.experiments.results import Result
 from whitebear.stats import Estimate
@@ -105,9 +107,14 @@ def test_tables_have_a_row_a_model_and_the_declaration_has_no_headings():
     assert (row.trained, row["steps"]) == ("keys and values", 50)
     assert row["instructions suppressed"].startswith("50 %") and row["both of a pair"] == "70 %"
     judged = why_answers.claims(results, made, 0.94)
-    assert list(why_answers.verdicts(judged).verdict) == [claim.verdict for claim in judged]
-    text = why_answers.declaration()
+    assert list(verdicts(judged).verdict) == [claim.verdict for claim in judged]
+
+
+@pytest.mark.parametrize(("part", "first"), [(1, 1), (2, 7), (3, 13)])
+def test_what_was_declared_is_shown_part_by_part(part, first):
+    text = declaration(part)
     assert "**Hypotheses, and what would refute them**" in text and "\n#" not in "\n" + text
+    assert f"\n{first}. **" in text and f"\n{first + 6}. **" not in text
 
 
 def test_a_cell_that_was_trained_again_is_held_against_its_published_interval():

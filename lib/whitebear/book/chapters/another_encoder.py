@@ -1,5 +1,5 @@
-"""Chapter 10: another text encoder in front of an unchanged denoiser: what it changes, and what the
-pocket model predicts about that (declared before any model of the web was tried)."""
+"""Chapter 11: another text encoder in front of an unchanged denoiser: what it changes, wording by
+wording, and what the pocket model predicts about that."""
 
 import pandas as pd
 
@@ -9,11 +9,12 @@ from whitebear.book.report.claim import Claim, made
 from whitebear.book.report.phrases import points
 from whitebear.measures import text_states as encoder
 from whitebear.pocket.experiments import inside as mechanism
-from whitebear.prompts import name_of
+from whitebear.prompts import fill, name_of
 from whitebear.stats import Estimate
 
 CONDITIONS = ("affirm", "omit", "negate", "forget_only", "forget_then_request")
 PREDICTED = ("negate", "forget_then_request")
+NONE = Estimate(float("nan"), float("nan"), float("nan"), 0, 0)
 
 
 def changes(own: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
@@ -34,44 +35,74 @@ def changes(own: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     )  # fmt: skip
 
 
-def gains(own: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
-    """How much more an instruction changes with the other encoder: rows of the instructions, with
-    `difference`, (instruction minus control) with the other encoder minus the same with the own.
+def by_wording(own: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    """What each instruction takes away of what its control shows, with either encoder: index
+    wording; columns condition, text, room (the lower of the two controls' rates), own and other
+    (suppression against the control, `Estimate` over concepts).
 
-    An encoder that the denoiser reads badly loses plain requests as well; that cancels.
+    An encoder that the denoiser reads badly loses plain requests as well. So it is shares that are
+    compared, not points: where nothing is drawn anyway, points can only be lost.
     """
-    pairs = stats.add_control(own)
-    return pairs.assign(difference=stats.add_control(other).difference - pairs.difference)
+    tables, rows = {"own": stats.add_control(own), "other": stats.add_control(other)}, {}
+    for wording, some in tables["own"].groupby("wording", sort=False):
+        pairs = {name: t[t.wording == wording] for name, t in tables.items()}
+        rows[wording] = {
+            "condition": some.condition.iloc[0], "text": _said(some.text.iloc[0]),
+            "room": min(t.control_value.mean() for t in pairs.values()),
+            **{name: stats.suppression(t.assign(affirm=t.control_value))
+               for name, t in pairs.items()},
+        }  # fmt: skip
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def predictions(own: pd.DataFrame, other: pd.DataFrame) -> list[Claim]:
-    """Exchanging the encoder alone makes neither a plain negation nor an instruction to forget
-    work better against its control."""
-    rows, claims = gains(own, other), []
+def _said(text: str) -> str:
+    return fill(text, c="X", o="Y", b="B", d="{what X is}")[0]
+
+
+def gained(wordings: pd.DataFrame) -> pd.DataFrame:
+    """The wordings that are obeyed with the other encoder and were not with the own."""
+    obeys = wordings[["own", "other"]].map(lambda e: rules.OBEYED(e) == "obeys")
+    return wordings[obeys.other & ~obeys.own & (wordings.room >= rules.ROOM)]
+
+
+def predictions(wordings: pd.DataFrame) -> list[Claim]:
+    """Exchanging the encoder alone makes no plain negation and no instruction to forget obeyed that
+    was not obeyed before. wordings: of `by_wording`."""
+    claims = []
     for name in PREDICTED:
-        gain = stats.paired_difference(rows[rows.condition == name])
+        rows = wordings[(wordings.condition == name) & (wordings.room >= rules.ROOM)]
+        better = gained(rows)
+        shown = better if len(better) else rows
+        most = max(shown.other, key=lambda e: e.value, default=NONE)
+        text = "; ".join(
+            f"“{row.text}” {row.own.percent()}, then {row.other.percent()}"
+            for row in better.itertuples()
+        )
+        verdict = rules.EXCHANGED(gained=len(better), judged=len(rows))
         claims.append(
             made(
-                f"An exchanged encoder alone makes “{name_of(name)}” work no better",
-                gain, rules.NO_BETTER(gain), "fig-other-encoder", points(gain),
+                f"An exchanged encoder alone makes no wording of “{name_of(name)}” obeyed that was"
+                " not",
+                most, verdict, "fig-other-wordings", text or f"at most {most.percent()}",
                 control="the pipeline's own encoder, and either's control",
             )
         )  # fmt: skip
     return claims
 
 
-def answer(changes: pd.DataFrame, claims: list[Claim], own: Estimate, other: Estimate) -> str:
-    """What the other encoder changes: for instructions against their controls, for plain requests,
-    and for a probe. changes, claims: of the functions above; own, other: `best_accuracy`."""
-    told = [f"“{name_of(name)}” by {claim.estimate}"
-            for name, claim in zip(PREDICTED, claims, strict=True)]  # fmt: skip
-    affirm = changes.change["affirm"]
+def answer(changes: pd.DataFrame, wordings: pd.DataFrame, own: Estimate, other: Estimate) -> str:
+    """What the other encoder changes: which wordings it makes obeyed, what it does to plain
+    requests, and to a probe. changes, wordings: of the functions above; own, other: of
+    `best_accuracy`."""
+    better, affirm = gained(wordings), changes.change["affirm"]
+    of = wordings.condition.isin(PREDICTED).sum()
+    which = ", ".join(f"“{text}”" for text in better[better.condition.isin(PREDICTED)].text)
     return (
-        "With the other text encoder, and the denoiser as it is, what an instruction changes"
-        f" against its control moves under {', and under '.join(told)} (below 0: it is obeyed more"
-        f" often); the rate of plain requests changes by {points(affirm)} (n = {affirm.n} pairs)."
-        f" A probe reads “to be absent” off its states in {other.percent()} of prompts, off those"
-        f" of the pipeline's own encoder in {own.percent()}; chance is 50 %."
+        f"With the other text encoder, and the denoiser as it is, {which or 'none'} of {of} wordings"
+        f" {'become' if which else 'becomes'} obeyed; the rate of plain requests changes by"
+        f" {points(affirm)} (n = {affirm.n} pairs). A probe reads “to be absent” off its states in"
+        f" {other.percent()} of prompts, off those of the pipeline's own encoder in"
+        f" {own.percent()}; chance is 50 %."
     )
 
 

@@ -2,9 +2,7 @@
 declared for it (data/why/declared.md, numbered as there; 5, the mechanism, is measured on live
 weights), and the chapter's tables."""
 
-import re
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,7 +12,6 @@ from whitebear.book.figures.taught import PARTS, percent
 from whitebear.book.report import rules
 from whitebear.book.report.claim import Claim, made
 from whitebear.book.report.phrases import points
-from whitebear.files import DATA
 from whitebear.pocket.experiments import results as why
 from whitebear.pocket.experiments.results import (
     HELD_OUT,
@@ -28,7 +25,6 @@ from whitebear.pocket.training.card import BOTH, UNASKED
 from whitebear.prompts import load_wordings, name_of
 from whitebear.stats import Estimate
 
-DECLARED = DATA / "why" / "declared.md"
 TAUGHT = 0.2  # the rate of the cells that were taught
 NATURAL = 0.0058
 NEVER_DENIED = instructions(heldout=False, taught=False)
@@ -219,12 +215,6 @@ def _claim(name: str, found: Estimate, text: str, control: str, verdict: str, fi
 # --- tables --------------------------------------------------------------------------------------
 
 
-def declaration(path: Path = DECLARED) -> str:
-    """The declared text as Markdown for an output cell, in which headings are bold lines."""
-    text = path.read_text(encoding="utf-8")
-    return re.sub(r"^#+ (.*)$", r"**\1**", text, flags=re.MULTILINE)
-
-
 def cells(results: dict[str, Result], asked: float) -> pd.DataFrame:
     """One row a model: what it was trained on, what that cost in plain requests, and the time; its
     training seed is the -s of its name.
@@ -321,9 +311,3 @@ def repairs_table(results: dict[str, Result]) -> pd.DataFrame:
             **_cost(result),
         }  # fmt: skip
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("repair")
-
-
-def verdicts(claims: Sequence[Claim]) -> pd.DataFrame:
-    """One row a claim: what was declared, what was found, and the verdict."""
-    rows = {c.claim: {"found": c.estimate, "n": c.n, "verdict": c.verdict} for c in claims}
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("declared")

@@ -1,13 +1,16 @@
 """What captions, parts, text encoders and swapped states do: figures of chapters 08 to 10."""
 
+import textwrap
 from collections.abc import Callable
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from whitebear.book.figures.forest import beside, change_axis, forest, guide, share_axis
 from whitebear.book.figures.style import INK, MARKERS, PALETTE, in_style, legend_beside
 from whitebear.book.figures.text_states import right_axis
+from whitebear.book.report import rules
 from whitebear.measures.text_states import PLACE_NAMES, PLACES
 from whitebear.pocket.experiments import inside as mechanism
 from whitebear.prompts import name_of
@@ -86,6 +89,28 @@ def encoders(table: pd.DataFrame) -> Figure:
     share_axis(axes, "pictures with the concept, %")
     legend_beside(axes)
     return figure
+
+
+@in_style
+def exchanged_wordings(table: pd.DataFrame) -> Figure:
+    """A row a wording, a mark an encoder: how much of what its control shows a wording takes away.
+
+    table: of `another_encoder.by_wording`; wordings whose control shows too little have no row.
+    """
+    table = table[table.room >= rules.ROOM].set_index("text")[["own", "other"]]
+    figure = forest({"": table}, _in_turn(table, " encoder"), _wrapped, 7.2, 0.36)
+    (axes,) = figure.axes
+    axes.set_xlim(right=1.04)
+    guide(axes, rules.HALF, ":", "obeyed")
+    guide(axes, 0.0)
+    axes.set_xlabel("taken away, share of what the control shows")
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    legend_beside(axes)
+    return figure
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, 46)
 
 
 @in_style

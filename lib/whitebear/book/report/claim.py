@@ -2,7 +2,10 @@
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import pandas as pd
 
 from whitebear.errors import UserError
 from whitebear.files import markdown_table
@@ -46,6 +49,12 @@ def made(
     """
     estimate = found.percent() if estimate is None else estimate
     return Claim(claim, found, estimate, f"{found.n} {of}", control, verdict, figure)
+
+
+def verdicts(claims: Sequence[Claim]) -> pd.DataFrame:
+    """One row a claim: what was declared, what was found, and the verdict."""
+    rows = {c.claim: {"found": c.estimate, "n": c.n, "verdict": c.verdict} for c in claims}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("declared")
 
 
 TEXTS = ("claim", "estimate", "n", "control", "verdict", "figure")

@@ -236,10 +236,51 @@ EXCHANGE = Rule(
     (("yes", f"way >= {HALF}"),),
     "no",
 )
-NO_BETTER = Rule(
-    "An exchanged encoder makes an instruction work no better",
-    "change of what the instruction changes against its control",
-    ((REFUTED, f"high < -{MARGIN}"), (HOLDS, f"low > -{MARGIN}")),
+ROOM = 0.20  # a control that shows the concept more rarely leaves no room for an instruction
+NOTHING = Rule(
+    "Hypotheses 7, 10 and 12: an instruction, or the order of clauses, changes nothing",
+    "change of the rate against the neutral verbs, or the other order",
+    ((HOLDS, WITHIN_90), (REFUTED, f"high < -{MARGIN}"), (REFUTED, f"low > {MARGIN}")),
+    OPEN,
+)
+OBEYED = Rule(
+    "Does a model of the population obey a wording?",
+    "suppression against the control, where that shows the concept in at least 20 %",
+    (("obeys", f"value >= {HALF} and low > 0"), ("does not obey", f"high < {HALF}")),
+    OPEN,
+)
+EXCHANGED = Rule(
+    "An exchanged encoder alone makes no wording obeyed that was not",
+    "number of wordings with room for it, and of those that become *obeyed*",
+    ((REFUTED, "gained >= 1"), (HOLDS, "judged >= 1")),
+    OPEN,
+)
+ACTS = Rule(
+    "Hypothesis 8: an instruction acts where something else is asked for",
+    "number of frames with room for it, and of those in which it is *obeyed*",
+    ((HOLDS, "obeyed >= 2"), ("in part", "obeyed >= 1"), (REFUTED, "judged >= 2")),
+    OPEN,
+)
+SILENT = Rule(
+    "Hypothesis 8, where no caption negates: it does not act",
+    "number of frames with room for it, and of those in which it is *obeyed*",
+    ((REFUTED, "obeyed >= 2"), (HOLDS, "judged >= 2 and obeyed < 1")),
+    OPEN,
+)
+MORE = Rule(
+    "Hypothesis 9: “without” is obeyed more where captions use the word for nothing else",
+    "its rate with quiet chatter minus that with all chatter",
+    ((HOLDS, "high < 0"), (REFUTED, WITHIN_90)),
+    OPEN,
+)
+LAW = Rule(
+    "Hypothesis 11: captions predict what is drawn",
+    "share of the variance of rates that the law explains, beside that of its best rival",
+    (
+        (HOLDS, f"value >= {HALF} and low > rival"),
+        (REFUTED, f"high < {HALF}"),
+        (REFUTED, "value <= rival"),
+    ),
     OPEN,
 )
 RULES = tuple(rule for rule in list(globals().values()) if isinstance(rule, Rule))

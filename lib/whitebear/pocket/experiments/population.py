@@ -13,14 +13,13 @@ loss logs, quality and origin to `data/results/population`.
 import argparse
 import json
 import math
-import re
 import shutil
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from whitebear.errors import UserError, exit_on_user_error
-from whitebear.files import DATA, MODELS, RESULTS, ROOT, write_parquet, write_text
+from whitebear.files import MODELS, ROOT, write_parquet, write_text
 from whitebear.models.load import VERSIONS, fingerprint, load_pipeline
 from whitebear.pocket.experiments.clauses import (
     CLAUSE_SEEDS,
@@ -28,41 +27,19 @@ from whitebear.pocket.experiments.clauses import (
     SEEDS,
     score_member,
 )
+from whitebear.pocket.experiments.members import FOLDER, MEMBERS, Member
 from whitebear.pocket.experiments.teach import GUIDANCE, STEPS, load_cells
 from whitebear.pocket.training.loop import OutOfTime
 from whitebear.pocket.training.quality import judge, retrieval
 from whitebear.pocket.training.reading import READING, Ground, ReadingTraining
 from whitebear.pocket.training.recipe import Recipe
 from whitebear.pocket.training.train import base_digest, cache_folder, hardware, training_device
-from whitebear.pocket.world.captions import CHATTERS
 from whitebear.pocket.world.scene import load_world
 from whitebear.scoring.clip import load_clip
 from whitebear.scoring.detector import Detector
 
-MEMBERS = DATA / "why" / "population.csv"
-FOLDER, OUT = RESULTS / "population", ROOT / "_build" / "population"
+OUT = ROOT / "_build" / "population"
 PER_CONCEPT = 16  # pictures of each concept for the table of quality
-
-
-@dataclass(frozen=True)
-class Member:
-    """One model: how often its captions negate, which chatter they hold, and its seed."""
-
-    id: str
-    r: float
-    chatter: str
-    seed: int
-
-    def __post_init__(self):
-        if not 0 <= self.r <= 1:
-            raise ValueError("r is a share of captions, so between 0 and 1")
-        if self.chatter not in CHATTERS or self.seed < 1:
-            raise ValueError(f"chatter is one of {', '.join(CHATTERS)}; a seed counts from 1")
-
-    @property
-    def group(self) -> str:
-        """The part of the population that it belongs to: its id without the seed."""
-        return re.sub(r"-\d+$", "", self.id)
 
 
 def learn(member: Member, run: Path, out: Path, base: Path = MODELS, recipe: Recipe = READING,
