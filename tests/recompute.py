@@ -230,7 +230,7 @@ def read_off(rows):
     }
 
 
-@of("10_another_encoder", "")
+@of("11_another_encoder", "")
 def exchanged_encoder(rows):
     keys, found = ["concept", "wording", "seed"], {}
     for condition in ("negate", "forget_then_request"):

@@ -39,7 +39,7 @@ WAITING = {
     "09_why_it_fails_small": None,
     "09_why_it_fails_swaps": None,
     "09_why_it_fails_tokens": None,
-    "10_another_encoder_probe": None,
+    "11_another_encoder_probe": None,
 }
 
 

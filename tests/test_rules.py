@@ -56,7 +56,7 @@ def of_why_it_fails():
 
 
 def of_another_encoder():
-    drawn = scores("10_another_encoder")
+    drawn = scores("11_another_encoder")
     own, other = (drawn[drawn.encoder == name].reset_index(drop=True) for name in ("own", "other"))
     return another_encoder.predictions(another_encoder.by_wording(own, other))
 
@@ -68,7 +68,7 @@ def of_another_encoder():
         ("04_every_wording", of_every_wording),
         ("08_where_the_word_travels", of_where_the_word_travels),
         ("09_why_it_fails", of_why_it_fails),
-        ("10_another_encoder", of_another_encoder),
+        ("11_another_encoder", of_another_encoder),
     ],
 )
 def test_published_claims_come_out_of_the_published_pictures(chapter, remake):

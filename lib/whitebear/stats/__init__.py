@@ -28,6 +28,7 @@ from whitebear.stats.intervals import (
     wilson,
 )
 from whitebear.stats.pictures import (
+    RUNS,
     add_affirm,
     add_control,
     against,
@@ -46,6 +47,7 @@ __all__ = [
     "FACTORS",
     "LEVEL",
     "RESAMPLES",
+    "RUNS",
     "SEED",
     "add_affirm",
     "add_control",

@@ -95,11 +95,10 @@ def answer(changes: pd.DataFrame, wordings: pd.DataFrame, own: Estimate, other: 
     requests, and to a probe. changes, wordings: of the functions above; own, other: of
     `best_accuracy`."""
     better, affirm = gained(wordings), changes.change["affirm"]
-    of = wordings.condition.isin(PREDICTED).sum()
     which = ", ".join(f"“{text}”" for text in better[better.condition.isin(PREDICTED)].text)
     return (
-        f"With the other text encoder, and the denoiser as it is, {which or 'none'} of {of} wordings"
-        f" {'become' if which else 'becomes'} obeyed; the rate of plain requests changes by"
+        "With the other text encoder, and the denoiser as it is, of the wordings that were not"
+        f" obeyed before {which or 'none'} is obeyed now; the rate of plain requests changes by"
         f" {points(affirm)} (n = {affirm.n} pairs). A probe reads “to be absent” off its states in"
         f" {other.percent()} of prompts, off those of the pipeline's own encoder in"
         f" {own.percent()}; chance is 50 %."

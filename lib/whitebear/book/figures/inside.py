@@ -1,4 +1,4 @@
-"""What captions, parts, text encoders and swapped states do: figures of chapters 08 to 10."""
+"""What captions, parts, text encoders and swapped states do: figures of chapters 08, 09 and 11."""
 
 import textwrap
 from collections.abc import Callable

@@ -86,7 +86,7 @@ def models(results: Path = RESULTS) -> dict[str, list[Result]]:
     many negations; own and exchanged: the shipped denoiser before its own and a taught encoder.
     """
     scores = pd.read_parquet(results / SHIPPED)
-    other = pd.read_parquet(results / "10_another_encoder.parquet")
+    other = pd.read_parquet(results / "11_another_encoder.parquet")
     cells = load_results([path.stem for path in (results / "why").glob("e*.json")], results / "why")
     taught = [r for r in cells.values() if r.rates[0] == TAUGHT and r.times == 1]
     return {
