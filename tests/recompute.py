@@ -232,13 +232,30 @@ def read_off(rows):
 
 @of("11_another_encoder", "")
 def exchanged_encoder(rows):
-    keys, found = ["concept", "wording", "seed"], {}
+    """Wordings that take away half of what their control shows with the other encoder, surely more
+    than nothing, and did not with the own; where either control shows a fifth or more."""
+    found = {}
     for condition in ("negate", "forget_then_request"):
-        some = rows[(rows.condition == condition) | (rows.control == "")]
-        own, other = (paired(some[some.encoder == name], "present") for name in ("own", "other"))
-        both = own.merge(other, on=keys, suffixes=("_own", ""), validate="one_to_one")
-        name = f"An exchanged encoder alone makes {quoted(condition, small=True)} work no better"
-        found[name] = of_pairs(both.assign(difference=both.difference - both.difference_own))
+        judged = {}
+        for wording in dict.fromkeys(rows.wording[rows.condition == condition]):
+            gone = {}
+            for name in ("own", "other"):
+                some = rows[
+                    (rows.encoder == name) & ((rows.wording == wording) | (rows.control == ""))
+                ]
+                gone[name] = paired(some, "present").assign(
+                    plain=lambda r: r.its, hit=lambda r: r.own
+                )
+            if min(pairs.its.mean() for pairs in gone.values()) >= 0.2:
+                judged[wording] = {name: suppression(pairs) for name, pairs in gone.items()}
+        obeys = lambda one: one.value >= 0.5 and one.low > 0  # noqa: E731
+        new = [w for w in judged.values() if obeys(w["other"]) and not obeys(w["own"])]
+        most = max((w["other"] for w in new or judged.values()), key=lambda one: one.value)
+        said = [100 * w[name].value for w in new for name in ("own", "other")]
+        name = (f"An exchanged encoder alone makes no wording of {quoted(condition, small=True)}"
+                " obeyed that was not")  # fmt: skip
+        verdict = "refuted" if new else "holds"
+        found[name] = most._replace(said=said or [100 * most.value], verdict=verdict)
     return found
 
 

@@ -184,14 +184,14 @@ def winners(found: Found) -> dict[str, pd.DataFrame]:
 
 
 def other_way(found: Found) -> pd.DataFrame:
-    """Every clause under which an instruction raises the rate by ten points or more, its interval
-    above 0: a row a group and wording."""
+    """Every clause under which an instruction raises the rate, its interval above 0: a row a group
+    and wording."""
     rows = []
     for name, group in by_group(found).items():
         told = clauses(group, verb=INSTRUCTIONS)
         for _, some in told.groupby("wording", sort=False):
             change = stats.paired_difference(some)
-            if change.low > 0 and change.value >= rules.MARGIN:
+            if rules.MOVED(change) == "raises it":
                 rows.append((GROUPS[name], some.text.iloc[0], points(change)))
     return pd.DataFrame(rows, columns=["captions", "prompt", "against the neutral verbs"])
 
