@@ -161,3 +161,15 @@ def test_a_plain_negation_is_judged_by_what_it_changes():
     found = why_answers.plain({str(cell): negating(cell, left) for cell, left in taught.items()})
     assert [claim.verdict for claim in found] == ["no", "yes", "yes", "no"]
     assert found[1].estimate.startswith("−90 points")
+
+
+def test_the_answer_says_how_little_it_rests_on():
+    taught = {(0.0, 0.0): 0.8, (0.2, 0.2): 0.0, (0.2, 0.0): 0.1, (0.0, 0.2): 0.6}
+    models = {str(cell): negating(cell, left) for cell, left in taught.items()}
+    told = result(0.2, 0.2, trained=0.05).scores
+    both = models["(0.2, 0.2)"]
+    models["(0.2, 0.2)"] = Result(both.record, pd.concat([both.scores, told]))
+    text = why_answers.answer(models)
+    rests = f"1 wording, {len(DENIED)} objects and 1 training run of each kind"
+    assert "the text encoder alone is enough" in text and rests in text
+    assert "found by exploring" in text and "very words" not in text

@@ -15,7 +15,7 @@ import yaml
 
 from whitebear import tables
 from whitebear.book.build.execute import numbers_of
-from whitebear.book.report import rules
+from whitebear.book.report import from_tables, rules
 from whitebear.book.report.claim import table as claims_table
 from whitebear.book.report.numbers import CLAIMS, page_names
 from whitebear.book.report.published import FILE, read_published
@@ -57,7 +57,8 @@ def _files(node) -> list[str]:
 def stage(root: Path, executed: Path, stage_dir: Path) -> None:
     """Lay out `stage_dir` like the repository: book/, executed notebooks, _config.yml, _toc.yml.
 
-    Numbers that notebooks saved become substitutions, as `{{ told_to_forget_rate }}` on a page.
+    Numbers that notebooks saved, and those of published tables, become substitutions, as
+    `{{ told_to_forget_rate }}` on a page.
     """
     shutil.rmtree(stage_dir, ignore_errors=True)
     shutil.copytree(root / "book", stage_dir / "book")
@@ -71,6 +72,7 @@ def stage(root: Path, executed: Path, stage_dir: Path) -> None:
         saved = numbers_of(done)
         numbers |= page_names(source.stem, saved)
         claims[title_of(notebook)] = saved.get(CLAIMS, [])
+    numbers |= from_tables.numbers(root / "data" / "results")
     numbers |= {"claims": claims_table(claims), "rules": rules.table(), "tables": tables.page()}
     check_numbers(stage_dir, numbers)
     config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))

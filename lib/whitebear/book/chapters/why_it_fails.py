@@ -144,13 +144,18 @@ def answer(results: dict[str, Result]) -> str:
               if rules.PLAIN(e) == "yes"]  # fmt: skip
     parts = {0: "either part alone is not enough", 1: f"{''.join(enough)} alone is enough",
              2: "either part alone is enough"}[len(enough)]  # fmt: skip
+    runs = why.runs_of(results, TAUGHT, TAUGHT)
+    words = {w for run in runs for w in PLAIN(run.scores).wording}
     return (
         "Where 20 % of the further training captions negated, “without” changes how often the"
         f" object is drawn by {points(both)}, where none of them did by {points(none)}, each"
-        f" against the same words with “with”; to teach {parts} (text encoder {points(encoder)},"
-        f" denoiser {points(denoiser)})."
-        f" But the model that learned both {rules.OBEYS(told)} an instruction to forget what it is"
-        f" then asked to draw: {told.percent()} of it is suppressed, in the very words of training."
+        f" against the same words with “with”; in these models, to teach {parts} (text encoder"
+        f" {points(encoder)}, denoiser {points(denoiser)}). This was found by exploring, not"
+        f" declared: it rests on {len(words)} wording{'s' * (len(words) != 1)},"
+        f" {both.concepts} objects and {len(runs)} training run{'s' * (len(runs) != 1)} of each"
+        f" kind. The model that learned both {rules.OBEYS(told)} an instruction to forget what it"
+        f" is then asked to draw: {told.percent()} of it is suppressed. Its captions did say"
+        " “forget the bear”, but none of them was such a prompt."
     )
 
 
