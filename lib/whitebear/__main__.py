@@ -14,6 +14,7 @@ COMMANDS = {  # name -> module with its `main`, what it does
     "quality": ("pocket.training.quality", "measure the pocket model and write its card"),
     "teach": ("pocket.experiments.teach", "train the models of the chapter Why it fails"),
     "population": ("pocket.experiments.population", "train models that learn to read from nothing"),
+    "learned": ("pocket.experiments.learned", "train members further on captions that obey"),
     "clauses": ("pocket.experiments.clauses", "score what wins, an instruction or the request"),
     "repair": ("pocket.experiments.repair", "train single parts of the pocket model further"),
     "retrain": ("pocket.experiments.retrain", "train a second pocket model, another seed"),

@@ -37,12 +37,14 @@ def object_conditions() -> list[str]:
     return list(dict.fromkeys(table.condition[table.kind.str.split().map(lambda k: "object" in k)]))
 
 
-def clause_scores(artist: Artist, seeds: int, folder: Path, concepts=()) -> pd.DataFrame:
+def clause_scores(
+    artist: Artist, seeds: int, folder: Path, concepts=(), clauses: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """What an artist draws of all objects, or of `concepts`, in all clauses: table `clauses`.
 
-    Concepts that are done are kept in `folder`.
+    clauses: others than those of clauses.csv. Concepts that are done are kept in `folder`.
     """
-    clauses = load_clauses()
+    clauses = load_clauses() if clauses is None else clauses
     conditions = list(dict.fromkeys(clauses.condition))
     grid = prompt_grid(list(concepts), conditions, seeds, wordings=clauses)
     found = Cache(folder).by_concept(judged, artist, grid)
