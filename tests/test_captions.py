@@ -10,6 +10,7 @@ import pytest
 
 from whitebear.errors import UserError
 from whitebear.pocket.world.captions import caption, fix_articles, load_train_wordings
+from whitebear.pocket.world.obey import load_obeyed
 from whitebear.pocket.world.scene import load_world
 from whitebear.prompts import fill, load_clauses, load_wordings
 
@@ -96,7 +97,7 @@ def test_no_training_caption_is_a_held_out_prompt():
 def test_every_evaluation_word_is_known_without_negative_meaning():
     affirmative = " ".join(text.lower() for _, text, _ in sample(0.0))
     known = set(re.findall(r"[a-z]+", affirmative))
-    texts = [*load_wordings().text, *load_clauses().text]
+    texts = [*load_wordings().text, *load_clauses().text, *load_obeyed()[0].text]
     words = re.findall(r"[a-z]+", re.sub(r"{.*?}", " ", " ".join(texts).lower()))
     assert not set(words) - known
 

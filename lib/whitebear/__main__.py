@@ -15,6 +15,7 @@ COMMANDS = {  # name -> module with its `main`, what it does
     "teach": ("pocket.experiments.teach", "train the models of the chapter Why it fails"),
     "population": ("pocket.experiments.population", "train models that learn to read from nothing"),
     "dose": ("pocket.experiments.dose", "count what captions say with which words"),
+    "learned": ("pocket.experiments.learned", "train members further on captions that obey"),
     "clauses": ("pocket.experiments.clauses", "score what wins, an instruction or the request"),
     "repair": ("pocket.experiments.repair", "train single parts of the pocket model further"),
     "retrain": ("pocket.experiments.retrain", "train a second pocket model, another seed"),

@@ -39,7 +39,7 @@ GRID = Table(
         "concept": ("text", "name of what is asked for, as in `concepts.csv` or a plain noun"),
         "kind": ("text", "of the concept: object, colour or style"),
         "condition": ("text", "kind of request: affirm, omit, negate, ..."),
-        "wording": ("text", "id of the sentence in `eval.csv` or `clauses.csv`"),
+        "wording": ("text", "id of the sentence, in `eval.csv`, `clauses.csv` or `obey.csv`"),
         "control": ("text", 'id of the wording that it is held against; "" for none'),
         "heldout": ("yes/no", "whether no training caption makes the request in these words"),
         "pair": ("yes/no", "whether a second object is asked for"),
@@ -89,7 +89,7 @@ CLAUSES = Table(
     "clauses",
     "an image of a clause, made and judged",
     "`pocket.experiments.clauses`",
-    "`measures.clauses`, `data/results/clauses/*.parquet`",
+    "`measures.clauses`, `data/results/clauses/*.parquet`, `data/results/learned/*.parquet`",
     GRID.columns
     | JUDGED
     | {
@@ -97,7 +97,7 @@ CLAUSES = Table(
         "other_present": ("yes/no", "whether the second object counts as shown; missing for none"),
         "verb": ("text", 'what is to be done beside drawing: forget, see, ...; "" for nothing'),
         "neutral": ("yes/no", "whether the verb forbids nothing"),
-        "frame": ("text", "the words around verb and request: plain, paper or must"),
+        "frame": ("text", "the words around verb and request: plain, paper, must, ..."),
         "request": ("text", "what is to be drawn: name, description (concept), place or other"),
         "order": ("text", 'whether the verb comes first or last; "" without a verb'),
         "subject": ("text", 'what the verb is about, concept or other object; "" without a verb'),

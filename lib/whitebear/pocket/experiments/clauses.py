@@ -28,7 +28,7 @@ from whitebear.prompts.clauses import FACTORS, load_clauses
 
 FOLDER, OUT = RESULTS / "clauses", ROOT / "_build" / "clauses"
 SEEDS, CLAUSE_SEEDS = 1, 1  # pictures of an object in a wording of eval.csv, and in a clause
-CLAUSE_STEPS = 12  # twelve show what twenty do, in little more than half the time
+CLAUSE_STEPS = 12  # in little more than half the time of twenty; one picture in 25 differs
 
 
 def object_conditions() -> list[str]:
@@ -37,12 +37,14 @@ def object_conditions() -> list[str]:
     return list(dict.fromkeys(table.condition[table.kind.str.split().map(lambda k: "object" in k)]))
 
 
-def clause_scores(artist: Artist, seeds: int, folder: Path, concepts=()) -> pd.DataFrame:
+def clause_scores(
+    artist: Artist, seeds: int, folder: Path, concepts=(), clauses: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """What an artist draws of all objects, or of `concepts`, in all clauses: table `clauses`.
 
-    Concepts that are done are kept in `folder`.
+    clauses: others than those of clauses.csv. Concepts that are done are kept in `folder`.
     """
-    clauses = load_clauses()
+    clauses = load_clauses() if clauses is None else clauses
     conditions = list(dict.fromkeys(clauses.condition))
     grid = prompt_grid(list(concepts), conditions, seeds, wordings=clauses)
     found = Cache(folder).by_concept(judged, artist, grid)

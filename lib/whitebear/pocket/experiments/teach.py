@@ -15,20 +15,21 @@ import csv
 import json
 import re
 import shutil
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from whitebear.draw.grid import Run, run_grid
 from whitebear.errors import UserError, exit_on_user_error
-from whitebear.files import DATA, MODELS, RESULTS, ROOT, write_parquet, write_text
-from whitebear.models.load import VERSIONS, fingerprint, load_pipeline
+from whitebear.files import DATA, MODELS, RESULTS, ROOT
+from whitebear.models.load import fingerprint, load_pipeline
+from whitebear.pocket.experiments import publishing
 from whitebear.pocket.training.quality import judge
 from whitebear.pocket.training.recipe import FULL, Recipe, StageRecipe
-from whitebear.pocket.training.train import PocketTraining, cache_folder, hardware, training_device
+from whitebear.pocket.training.train import PocketTraining, cache_folder, training_device
 from whitebear.pocket.world.captions import deniable
 from whitebear.pocket.world.scene import load_world
 from whitebear.scoring.detector import Detector
@@ -142,23 +143,15 @@ def publish(cell, recipe: Recipe, make: Callable, seeds: int, place: str = PUBLI
 
     Returns the record of where its results come from.
     """
-    results, out, origin = RESULTS / place, OUT / place / cell.id, origin_of(cell, recipe, seeds)
-    record = results / f"{cell.id}.json"
-    if record.is_file() and origin.items() <= json.loads(record.read_text()).items():
-        return record
+    origin = origin_of(cell, recipe, seeds)
     run = cache_folder() / place / f"{cell.id}-{origin['base']}"
-    began, seconds = time.strftime("%Y-%m-%d"), make(cell, run, out)
-    table, quality = score(out, seeds)
-    results.mkdir(parents=True, exist_ok=True)
-    for stage in seconds:
-        shutil.copy(run / f"{stage}.csv", results / f"{cell.id}-{stage}.csv")
-    write_parquet(table, results / f"{cell.id}.parquet")
-    origin |= {
-        "model": fingerprint(out / "pocket"), "versions": ", ".join(VERSIONS),
-        "hardware": hardware(training_device()), "seconds": seconds, "date": began,
-        "quality": {k: v if isinstance(v, str) else round(float(v), 4) for k, v in quality.items()},
-    }  # fmt: skip
-    return write_text(record, json.dumps(origin, indent=1) + "\n")
+
+    def scores(out: Path):
+        table, quality = score(out, seeds)
+        return {"": table}, quality
+
+    places = publishing.Places(run, OUT / place / cell.id, RESULTS / place)
+    return publishing.publish(cell.id, places, origin, partial(make, cell), scores)
 
 
 def publish_all(arguments: list[str] | None, about: str, path: Path, kind: type, make: Callable,
@@ -171,10 +164,7 @@ def publish_all(arguments: list[str] | None, about: str, path: Path, kind: type,
     parser.add_argument("cells", nargs="*", help=f"ids of {path.name} (default: all)")
     parser.add_argument("--again", action="store_true", help="once more, beside the published one")
     given, cells = parser.parse_args(arguments), load_cells(path, kind)
-    names, place = given.cells, AGAIN if given.again else PUBLISHED
-    if unknown := [name for name in names if name not in cells]:
-        raise UserError(f"there is no cell {unknown[0]}; {path.name} has {', '.join(cells)}")
-    names = names or list(cells)
+    names, place = publishing.named(given.cells, cells, path), AGAIN if given.again else PUBLISHED
     for number, name in enumerate(names, 1):
         print(f"[{number}/{len(names)}] {name}", flush=True)
         print(publish(cells[name], cells[name].recipe(), make, seeds, place), flush=True)

@@ -78,30 +78,35 @@ class ReadingTraining(PocketTraining):
     def latents(self) -> torch.Tensor:
         return self.ground.latents
 
+    def captions(self) -> list[list[str]]:
+        """This model's own, K of each scene."""
+        recipe = self.recipe
+        about = recipe.denoiser_captions, recipe.r, recipe.denied, self.chatter, self.seed
+        return draw_captions(recipe.scenes, "train", SCENES_SEED, *about)
+
     @cached_property
     def ids(self) -> torch.Tensor:
-        """Token ids of this model's own captions, int16 (N, K, 77)."""
-        path, recipe = self.folder / "captions.safetensors", self.recipe
+        """Token ids of its captions, int16 (N, K, 77)."""
+        path = self.folder / "captions.safetensors"
         if not path.exists():
-            about = recipe.denoiser_captions, recipe.r, recipe.denied, self.chatter, self.seed
-            texts = draw_captions(recipe.scenes, "train", SCENES_SEED, *about)
-            save_checkpoint(path, {"ids": clip.encode_captions(self.tokenizer, texts)}, {})
+            ids = clip.encode_captions(self.tokenizer, self.captions())
+            save_checkpoint(path, {"ids": ids}, {})
         return load_checkpoint(path)[0]["ids"].to(self.device)
+
+    def build_text(self) -> words.TextTower:
+        """A text encoder that knows nothing."""
+        n_labels = len(self.world.names)
+        return words.TextTower(clip.Clip(self.recipe, self.tokenizer, n_labels).text, n_labels)
 
     @cached_property
     def text_encoder(self) -> CLIPTextModel:
-        """Learned from nothing, on captions and on what the image tower sees."""
-        n_labels = len(self.world.names)
-
-        def build():
-            text = clip.Clip(self.recipe, self.tokenizer, n_labels).text
-            return words.TextTower(text, n_labels)
+        """Learned on captions and on what the image tower sees."""
 
         def loss(tower, batch):
             data = self.ground.embeddings, self.train_set.labels, self.ids
             return words.LockedImageLoss(tower, *data, batch, self.label_weight)
 
-        return self.fit("clip", build, loss).text
+        return self.fit("clip", self.build_text, loss).text
 
     @property
     def towers(self) -> tuple[nn.Module, nn.Module]:
@@ -113,10 +118,13 @@ class ReadingTraining(PocketTraining):
         return words.fast_in_training(unet, self.device)
 
     def denoiser_loss(self, model: nn.Module, batch: int) -> nn.Module:
-        empty = clip.encode_captions(self.tokenizer, [[""]])[0, 0].to(self.device)
-        data = self.latents, self.ids, empty
-        return words.ReadingLoss(model, self.text_encoder, *data, batch,
+        return words.ReadingLoss(model, self.text_encoder, *self.read(), batch,
                                  self.recipe.caption_dropout)  # fmt: skip
+
+    def read(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """What the denoiser learns from: latents, ids of captions, ids of the empty prompt."""
+        empty = clip.encode_captions(self.tokenizer, [[""]])[0, 0].to(self.device)
+        return self.latents, self.ids, empty
 
     def record(self) -> dict:
         return {"recipe": asdict(self.recipe), "seed": self.seed, "chatter": self.chatter,
