@@ -513,6 +513,26 @@ def test_make_full_keeps_numbers_with_their_origin_and_the_pages_may_quote_them(
     assert staging.published_numbers(toy) == {"published_toy_rate": "0.75"}
 
 
+def test_make_full_keeps_the_tables_that_numbers_come_from_and_no_older_ones(toy):
+    """Every table that the run saved, with its origin; those of an earlier one go."""
+    more = CLAIMED.replace("01_toy.parquet", "01_toy_rates.parquet")
+    nbformat.write(toy_notebook(SAVE, CLAIMED, more), toy / "notebooks/01_toy.ipynb")
+    results = toy / "data/results"
+    results.mkdir()
+    for old in ("01_toy_old.parquet", "01_toys_other.parquet"):
+        pd.DataFrame({"a": [1]}).to_parquet(results / old)
+    record = json.loads(publish.publish(toy).read_text())["01_toy"]
+    names = ["01_toy.parquet", "01_toy_rates.parquet", "01_toys_other.parquet"]
+    assert sorted(path.name for path in results.glob("*.parquet")) == names
+    assert pd.read_parquet(results / "01_toy_rates.parquet").attrs == record["origin"]
+    (results / "01_toy_rates.parquet").unlink()
+    publish.publish(toy)  # lost, and put back without running anything
+    assert (results / "01_toy_rates.parquet").is_file()
+    nbformat.write(toy_notebook(SAVE, CLAIMED), toy / "notebooks/01_toy.ipynb")
+    publish.publish(toy)  # it is saved no more
+    assert not (results / "01_toy_rates.parquet").exists()
+
+
 def test_make_full_runs_nothing_again_because_of_its_own_results(toy, monkeypatch):
     nbformat.write(toy_notebook(SAVE, CLAIMED), toy / "notebooks/01_toy.ipynb")
     (toy / "data/results").mkdir()

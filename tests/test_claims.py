@@ -3,10 +3,11 @@
 import json
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 from whitebear.book.report.claim import Claim, as_records, table
-from whitebear.book.report.numbers import page_names, save_numbers
+from whitebear.book.report.numbers import page_names, save_numbers, save_tables, tables_of
 from whitebear.errors import UserError
 from whitebear.stats import Estimate
 
@@ -21,6 +22,20 @@ def test_claims_are_saved_with_the_numbers_but_are_no_number(tmp_path):
     saved = json.loads(path.read_text(encoding="utf-8"))
     assert saved["claims"] == as_records([CLAIM])
     assert page_names("04_x", saved) == {"x_images": "3"}
+
+
+def test_tables_are_saved_beside_the_numbers_and_found_by_chapter(tmp_path):
+    rows = pd.DataFrame({"concept": ["bear"], "mass": [1 / 3], "seed": [0]})
+    (path,) = save_tables(tmp_path, "04_x", heads=rows)
+    assert path.name == "04_x_heads.parquet" and rows.mass.dtype == "float64"
+    kept = pd.read_parquet(path)
+    assert kept.dtypes.astype(str).to_dict() | {"concept": ""} == {
+        "concept": "", "mass": "float32", "seed": "int64"
+    }  # fmt: skip
+    save_tables(tmp_path, "04_xy", heads=rows)
+    rows.to_parquet(tmp_path / "04_x.parquet")
+    assert [p.name for p in tables_of(tmp_path, "04_x")] == ["04_x.parquet", "04_x_heads.parquet"]
+    assert tables_of(tmp_path, "05_z") == []
 
 
 def test_the_table_has_a_row_a_claim_and_a_link_to_its_figure():

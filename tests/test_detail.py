@@ -22,6 +22,7 @@ from whitebear.measures.attention import watch
 from whitebear.prompts import prompt_grid
 from whitebear.scoring.calibration import calibrate
 from whitebear.stats import Estimate
+from whitebear.tables import MEASURED, check
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +55,21 @@ def test_shares_leave_out_what_their_name_says(watched):
     words = attention_detail.as_share(watched[1], "words only")
     np.testing.assert_allclose(words, mass["concept"] / (mass["concept"] + mass["<other>"]),
                                rtol=1e-4)  # fmt: skip
+
+
+def test_what_is_published_of_a_grid_gives_its_shares_and_its_layers_again(table, watched):
+    kept = {name: check(rows, MEASURED[name]) for name, rows in
+            attention_detail.kept(watched[1]).items()}  # fmt: skip
+    tokens = kept["tokens"].replace({"token": {"concept": "its word"}})
+    by_token = tokens.pivot(index=["concept", "wording"], columns="token", values="mass")
+    share = by_token["its word"] / (1 - by_token["<bos>"])
+    rows = table.assign(share=attention_detail.as_share(watched[1], "without the start token"))
+    np.testing.assert_allclose(
+        share.loc[list(zip(rows.concept, rows.wording, strict=True))], rows.share, rtol=1e-4
+    )
+    auc = attention_detail.aucs(watched[1])
+    np.testing.assert_allclose(kept["heads"].mass.to_numpy(), auc.values.ravel())
+    assert list(kept["heads"].layer.unique()) == list(watched[1].layer.values)
 
 
 def test_tables_by_denominator_layer_and_head(table, watched):

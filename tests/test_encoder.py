@@ -55,6 +55,8 @@ def test_a_silent_prompt_has_no_concept(pipe, world):
 
 def test_the_scale_has_the_request_at_one_and_other_concepts_at_zero(table, states):
     similar = encoder.similarity(table, states)
+    scaled = (similar.cosine - similar.unrelated) / (1 - similar.unrelated)
+    assert np.allclose(scaled, similar.standardised, equal_nan=True)
     plain = similar[similar.wording == encoder.ANCHOR]
     assert np.allclose(plain.cosine, 1) and np.allclose(plain.standardised.dropna(), 1)
     anchors = states[table.index[table.wording == encoder.ANCHOR]].sel(layer=FINAL, place="eos")
@@ -99,7 +101,9 @@ def planted(table, signal: float) -> xr.DataArray:
 
 def test_probes_find_what_is_there_and_nothing_else(world):
     table = prompt_grid([], CONDITIONS, 1, world=world)
-    marked = encoder.probe(table, planted(table, 8.0)).groupby("split").present.mean()
+    rows = encoder.probe(table, planted(table, 8.0))
+    assert set(rows.wording) == set(table.wording[table.control != ""]) | set(table.control) - {""}
+    marked = rows.groupby("split").present.mean()
     assert (marked > 0.97).all()
     nothing = encoder.probe(table, planted(table, 0.0)).groupby("split").present.mean()
     assert nothing.between(0.44, 0.56).all()

@@ -14,6 +14,7 @@ from whitebear.errors import UserError
 from whitebear.files import MODELS
 from whitebear.pocket.experiments import inside as mechanism
 from whitebear.prompts import prompt_grid
+from whitebear.tables import EXCHANGE, check
 
 TAUGHT = MODELS / "taught"
 
@@ -113,6 +114,7 @@ def test_attention_is_exchanged_between_a_wording_and_its_control():
 
     rows = mechanism.exchanged(follow, table, data, ["negate-no"])
     assert asked == [pytest.approx(2), pytest.approx(0.5)]
+    check(rows.astype({"present": bool}), EXCHANGE)
     found = mechanism.exchange_table(rows)
     assert found.attention["instruction", "the other's"] == found.attention["control", "its own"]
     back, away = why_answers.exchanged(found)

@@ -15,19 +15,52 @@ from whitebear.files import RESULTS, ROOT
 from whitebear.prompts import load_concepts, load_wordings, prompt_grid
 from whitebear.prompts.concepts import known_concepts
 from whitebear.prompts.wordings import fill
-from whitebear.tables import ATTENTION, CELLS, CLAIMS, CLAUSES, GRID, SCORES, TABLES, check, page
+from whitebear.tables import (
+    ATTENTION,
+    CELLS,
+    CLAIMS,
+    CLAUSES,
+    GRID,
+    MEASURED,
+    SCORES,
+    TABLES,
+    check,
+    page,
+)
 
-PICTURES = [path for path in sorted(RESULTS.rglob("*.parquet")) if "bench" not in path.name]
-NAMES = [path.relative_to(RESULTS).as_posix() for path in PICTURES]
-MORE_KEYS = ("source", "part", "encoder")  # where images were made in several ways
+PUBLISHED = [path for path in sorted(RESULTS.rglob("*.parquet")) if "bench" not in path.name]
+MORE_KEYS = ("source", "part", "encoder", "denoiser", "model", "what")  # images of several ways
+LARGEST = 2.5 * 2**20  # bytes: what chapters measure beside scores, all tables together
 
 
-@pytest.mark.parametrize("path", PICTURES, ids=NAMES)
+def measured(path):
+    """The contract of `<chapter>_<name>.parquet`; None for a chapter's pictures."""
+    chapter = next((nb for nb in CHAPTERS if path.stem.startswith(f"{nb}_")), None)
+    return MEASURED[path.stem.removeprefix(f"{chapter}_")] if chapter else None
+
+
+CHAPTERS = [path.stem for path in (ROOT / "notebooks").glob("*.ipynb")]
+PICTURES = [path for path in PUBLISHED if measured(path) in (None, GRID)]
+
+
+def name(path) -> str:
+    return path.relative_to(RESULTS).as_posix()
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=name)
 def test_published_tables_keep_their_contract(path):
-    table = pd.read_parquet(path)
-    contract = SCORES if "clip_score" in table else CLAUSES if "verb" in table else GRID
-    more = tuple(name for name in MORE_KEYS if name in table)
-    check(table, replace(contract, keys=contract.keys + more))
+    table, contract = pd.read_parquet(path), measured(path)
+    if contract in (None, GRID):
+        contract = SCORES if "clip_score" in table else CLAUSES if "verb" in table else GRID
+        more = tuple(name for name in MORE_KEYS if name in table)
+        contract = replace(contract, keys=contract.keys + more)
+    check(table, contract)
+
+
+def test_what_is_measured_beside_scores_stays_small():
+    assert sum(path.stat().st_size for path in PUBLISHED if measured(path)) < LARGEST
+    assert measured(RESULTS / "09_why_it_fails_probe.parquet") is MEASURED["probe"]
+    assert measured(RESULTS / "09_why_it_fails.parquet") is None
 
 
 def test_published_records_keep_their_contract():
@@ -38,7 +71,7 @@ def test_published_records_keep_their_contract():
         check(pd.DataFrame(chapter["claims"]), CLAIMS)
 
 
-@pytest.mark.parametrize("path", PICTURES, ids=NAMES)
+@pytest.mark.parametrize("path", PICTURES, ids=name)
 def test_the_text_of_a_published_row_says_its_prompt(path):
     world = load_concepts()
     known = known_concepts(world, free=True)

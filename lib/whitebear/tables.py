@@ -126,6 +126,130 @@ ATTENTION = Table(
     },
 )
 
+# What chapters measure beside scores: `<chapter>_<name>.parquet`, written by `save_tables`.
+
+SAMPLE = {
+    name: GRID.columns[name] for name in ("concept", "wording", "condition", "seed", "control")
+}
+MASS = ("number", "attention that it gets, 0 to 1, mean over steps, layers and heads")
+
+SIMILARITY = Table(
+    "similarity of text states",
+    "a prompt, a layer of the text encoder and a place in the prompt",
+    "`measures.text_states.similarity`",
+    "the chapter on the text encoder",
+    SAMPLE
+    | {name: GRID.columns[name] for name in ("heldout", "pair")}
+    | {
+        "layer": ("text", '"0" is the embedding, "final" what the denoiser reads'),
+        "place": ("text", "concept, eos, pad, words or all"),
+        "cosine": (
+            "number",
+            "of the state and the plain request's; NaN without such a place",
+        ),
+        "unrelated": ("number", "mean cosine of plain requests for different concepts"),
+    },
+    ("concept", "wording", "seed", "layer", "place"),
+)
+
+PROBE = Table(
+    "probe",
+    "a prompt that a linear probe was asked about, at a place in the prompt, in a split",
+    "`measures.text_states.probe`",
+    "the chapters on the text encoder, on why it fails and on another encoder",
+    {
+        "model": ("text?", "whose text encoder was read, where there are several"),
+        "concept": GRID.columns["concept"],
+        "wording": GRID.columns["wording"],
+        "present": ("yes/no", "whether the probe is right; chance is one half"),
+        "place": ("text", "concept, eos, pad, words or all"),
+        "split": ("text", "what it was not trained on: new concepts, new wordings or both new"),
+    },
+)
+
+WORDS = Table(
+    "words left out",
+    "a word of one instruction, and a concept",
+    "`measures.text_states.without_each_word`",
+    "the chapter on the text encoder",
+    {
+        "word": ("text", "its place in the instruction, from 1, and the word"),
+        "concept": GRID.columns["concept"],
+        "moved": ("number", "1 - cosine of the end token's states with and without the word"),
+    },
+    ("word", "concept"),
+)
+
+SQUARE = Table(
+    "captions and pictures",
+    "a concept in a place: two captions, two pictures",
+    "`measures.text_states.interaction`",
+    "the chapter on the text encoder",
+    {
+        "concept": GRID.columns["concept"],
+        "affirm": ("text", "the caption with the concept"),
+        "negate": ("text", "the same caption without it"),
+        "image": ("number", "what the concept in the picture adds to the cosine"),
+        "caption": ("number", "what the caption with it adds"),
+        "interaction": ("number", "what their match adds"),
+        "present": ("yes/no", "whether both captions and both pictures are matched rightly"),
+    },
+)
+
+CURVES = Table(
+    "attention by step",
+    "an instruction or its control, a concept and a denoising step; mean over seeds and layers",
+    "`measures.attention.curves`",
+    "the chapter on watching the words",
+    {name: GRID.columns[name] for name in ("condition", "wording", "text", "concept")}
+    | {
+        "step": ("whole", "of the sampler, from 0"),
+        "what": ("text", "instruction or control"),
+        "mass": ("number", "attention that the concept's word gets, 0 to 1"),
+    },
+    ("wording", "concept", "step", "what"),
+)
+
+TOKENS = Table(
+    "attention by token",
+    "an image and a token or role",
+    "`measures.attention.tidy`",
+    "the chapters on watching the words and on attention and pictures",
+    SAMPLE | {"token": ("text", "concept, or a role such as `<eos>`"), "mass": MASS},
+    ("concept", "wording", "seed", "token"),
+)
+
+HEADS = Table(
+    "attention by head",
+    "an image, a layer and a head",
+    "`measures.heads.kept`",
+    "the chapters on attention and pictures and on why it fails",
+    SAMPLE
+    | {
+        "layer": ("text", "path of the attention module"),
+        "head": ("whole", "from 0"),
+        "mass": ("number", "attention that the concept's word gets there, 0 to 1, mean over steps"),
+    },
+    ("concept", "wording", "seed", "layer", "head"),
+)
+
+EXCHANGE = Table(
+    "exchanged attention",
+    "an image of an obeyed wording or its control, with its own or the other's attention",
+    "`pocket.experiments.inside.exchanged`",
+    "the chapter on why it fails",
+    {
+        "concept": GRID.columns["concept"],
+        "wording": ("text", "the instruction, also where its control is drawn"),
+        "seed": GRID.columns["seed"],
+        "words": ("text", "instruction or control: which of the two is the prompt"),
+        "attention": ("text", "its own or the other's"),
+        "auc": ("number", "attention to the word, or what it was made to be on average, 0 to 1"),
+        "present": JUDGED["present"],
+    },
+    ("concept", "wording", "seed", "words", "attention"),
+)
+
 CLAIMS = Table(
     "claims",
     "a claim of a chapter, as published",
@@ -165,7 +289,18 @@ CELLS = Table(
     },
 )
 
-TABLES = (GRID, SCORES, CLAUSES, ATTENTION, CLAIMS, CELLS)
+TABLES = (
+    GRID, SCORES, CLAUSES, ATTENTION, SIMILARITY, PROBE, WORDS, SQUARE, CURVES, TOKENS, HEADS,
+    EXCHANGE, CLAIMS, CELLS,
+)  # fmt: skip
+
+# Which contract `<chapter>_<name>.parquet` keeps. What is a grid has columns more that tell its
+# rows apart: what, model, encoder, denoiser, source, part.
+MEASURED = {
+    "similarity": SIMILARITY, "probe": PROBE, "words": WORDS, "square": SQUARE, "controls": GRID,
+    "curves": CURVES, "tokens": TOKENS, "heads": HEADS, "captions": GRID, "parts": GRID,
+    "small": GRID, "swaps": GRID, "exchange": EXCHANGE,
+}  # fmt: skip
 
 
 def check(table, contract: Table):

@@ -15,6 +15,7 @@ from whitebear.interventions import Method, negative_prompt, weigh
 from whitebear.measures.changes import against_controls
 from whitebear.prompts import named
 
+SAMPLES = ("concept", "wording", "condition", "seed", "control")  # what a sample is of
 DROP = 0.10  # declared before any result: a relative fall of the mass by less is no drop
 
 
@@ -30,8 +31,18 @@ def nouns(table: pd.DataFrame) -> list[str]:
 def of_rows(data: xr.Dataset, table: pd.DataFrame) -> xr.Dataset:
     """The dataset with concept, wording, condition, seed and control of each sample, as
     coordinates: what has been measured says of what."""
-    names = ("concept", "wording", "condition", "seed", "control")
-    return data.assign_coords({name: ("sample", table[name].to_numpy()) for name in names})
+    return data.assign_coords({name: ("sample", table[name].to_numpy()) for name in SAMPLES})
+
+
+def tidy(mass: xr.DataArray) -> pd.DataFrame:
+    """A row a sample and whatever else tells masses apart (token, layer, head): concept, wording,
+    condition, seed, control, these, and mass.
+
+    mass: of a dataset of `of_rows`, means taken over what need not be kept.
+    """
+    others = [name for name in mass.dims if name != "sample"]
+    rows = mass.rename("mass").to_dataframe().reset_index()
+    return rows[[*SAMPLES, *others, "mass"]]
 
 
 def watch(artist: Artist, table: pd.DataFrame, grid: int = 8) -> tuple[np.ndarray, xr.Dataset]:

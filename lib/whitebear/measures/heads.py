@@ -8,7 +8,7 @@ from scipy.stats import mannwhitneyu, spearmanr
 from whitebear import stats
 from whitebear.draw.artist import Artist
 from whitebear.hooks import capture_attention
-from whitebear.measures.attention import nouns, of_rows
+from whitebear.measures.attention import nouns, of_rows, tidy
 from whitebear.measures.changes import against_controls
 
 DENOMINATORS = {
@@ -36,6 +36,12 @@ def watch_heads(artist: Artist, table: pd.DataFrame) -> tuple[pd.DataFrame, xr.D
 def aucs(data: xr.Dataset) -> xr.DataArray:
     """Mean mass of the concept over the steps, (sample, layer, head)."""
     return data.mass.sel(token="concept", drop=True).mean("step")
+
+
+def kept(data: xr.Dataset) -> dict[str, pd.DataFrame]:
+    """What is published of `watch_heads`, as rows of `attention.tidy`: tokens, the mass of each
+    token and role, mean over steps, layers and heads; heads, that of the concept in each head."""
+    return {"tokens": tidy(data.mass.mean(("step", "layer", "head"))), "heads": tidy(aucs(data))}
 
 
 def as_share(data: xr.Dataset, denominator: str) -> np.ndarray:

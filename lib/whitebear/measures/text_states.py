@@ -28,6 +28,7 @@ PLACE_NAMES = {
 FINAL = "final"  # after the last norm: what Stable Diffusion 1.x attends to
 BATCH = 64
 SPLITS = ("new concepts", "new wordings", "both new")
+KEPT = ["concept", "condition", "wording", "control", "heldout", "pair", "seed"]  # of a grid
 
 
 def vectors(
@@ -93,21 +94,22 @@ def _rows_like(table: pd.DataFrame, wordings) -> np.ndarray:
 def similarity(table: pd.DataFrame, states: xr.DataArray) -> pd.DataFrame:
     """Cosine of each prompt to the plain request for its concept (`affirm-picture`).
 
-    One row a (prompt, layer, place): the columns of `table`, then layer, place, cosine, and
-    standardised = (cosine - unrelated) / (1 - unrelated), where `unrelated` is the mean cosine to
-    the plain request for another concept: 1 is the same prompt, 0 one about something else.
-    NaN where all plain requests have the same state.
+    One row a (prompt, layer, place): what tells the rows of `table` apart, then layer, place,
+    cosine, unrelated, and standardised = (cosine - unrelated) / (1 - unrelated), where `unrelated`
+    is the mean cosine to the plain request for another concept: 1 is the same prompt, 0 one about
+    something else. NaN where all plain requests have the same state.
     """
     anchor = _rows_like(table, [ANCHOR] * len(table))
     cosines = cosine(states, states[anchor])
     other = _unrelated(table, states)
     scaled = (cosines - other) / (1 - other).where(other < 1 - 1e-9)
     n, layers, places = cosines.shape
-    frame = table.loc[table.index.repeat(layers * places)].reset_index(drop=True)
+    frame = table[KEPT].loc[table.index.repeat(layers * places)].reset_index(drop=True)
     return frame.assign(
         layer=np.tile(np.repeat(states.layer.values, places), n),
         place=np.tile(states.place.values, n * layers),
         cosine=cosines.values.ravel(),
+        unrelated=np.tile(other.values.ravel(), n),
         standardised=scaled.values.ravel(),
     )
 
@@ -168,15 +170,15 @@ def probe(table: pd.DataFrame, states: xr.DataArray, layer: str = FINAL) -> pd.D
     """Can a linear probe tell an instruction from its control, on what it was not trained on?
 
     Trained on half of the concepts and half of the wordings (in all four ways), tested on the rest.
-    Returns one row a (prompt, place, split): concept, place, split of SPLITS, present (whether
-    the probe is right; balanced, so chance is one half).
+    Returns one row a (prompt, place, split): concept, wording, place, split of SPLITS, present
+    (whether the probe is right; balanced, so chance is one half).
     """
     rows = table.reset_index(drop=True)
     told = rows[rows.control != ""]
     pairs = np.stack([told.index.to_numpy(), _rows_like(rows, rows.control.where(
         rows.control != "", rows.wording))[told.index]], axis=1)  # fmt: skip
     both, y = pairs.ravel(), np.tile([True, False], len(pairs))
-    concept = rows.concept.to_numpy()[both]
+    concept, wording = rows.concept.to_numpy()[both], rows.wording.to_numpy()[both]
     group = np.repeat(told.heldout.to_numpy(), 2)
     half = np.isin(concept, list(dict.fromkeys(concept))[::2])
     found = []
@@ -186,8 +188,8 @@ def probe(table: pd.DataFrame, states: xr.DataArray, layer: str = FINAL) -> pd.D
             for words in (group, ~group):
                 right = (ridge_probe(x, y, mine & words) > 0) == y
                 tests = zip(SPLITS, (~mine & words, mine & ~words, ~mine & ~words), strict=True)
-                found += [pd.DataFrame({"concept": concept[test], "present": right[test],
-                                        "place": place, "split": name})
+                found += [pd.DataFrame({"concept": concept[test], "wording": wording[test],
+                                        "present": right[test], "place": place, "split": name})
                           for name, test in tests]  # fmt: skip
     return pd.concat(found, ignore_index=True)
 

@@ -26,6 +26,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from whitebear.book.build.kernels import Kernels, Stopped
 from whitebear.book.build.progress import progress
+from whitebear.book.report.numbers import tables_of
 from whitebear.code import Code
 from whitebear.errors import UserError, exit_on_user_error
 from whitebear.files import ROOT
@@ -268,7 +269,8 @@ def renew(
 ) -> float:
     """`execute` and keep `target` with its key and numbers; returns the seconds it took."""
     numbers = root / parameters["output"] / f"{source.stem}.json"
-    numbers.unlink(missing_ok=True)  # a number that this run does not save must not survive it
+    for old in (numbers, *tables_of(numbers.parent, source.stem)):
+        old.unlink(missing_ok=True)  # a number that this run does not save must not survive it
     start = time.monotonic()
     finished = target.with_suffix(".run.ipynb")
     execute(source, finished, parameters, failed, root, **run)

@@ -20,7 +20,7 @@ import pandas as pd
 from whitebear.book.build.build import plan
 from whitebear.book.build.execute import Inputs, numbers_of, read_notebook
 from whitebear.book.build.side_by_side import side_by_side
-from whitebear.book.report.numbers import CLAIMS
+from whitebear.book.report.numbers import CLAIMS, tables_of
 from whitebear.book.report.published import read_published
 from whitebear.errors import UserError, exit_on_user_error, nearest
 from whitebear.files import ROOT, write_parquet, write_text
@@ -32,8 +32,9 @@ PROFILE = "full"
 def publish(root: Path = ROOT, chapters: Sequence[str] = ()) -> Path:
     """Execute or reuse chapters of the profile (default: all); returns data/results/published.json.
 
-    Beside that record, one parquet a chapter holds the score of every picture; where the numbers
-    come from is in its metadata (`pandas.read_parquet(path).attrs`).
+    Beside that record lie the tables that the numbers are computed from: `<chapter>.parquet`, the
+    score of every picture, and `<chapter>_<name>.parquet`, what else was measured. Where they come
+    from is in their metadata (`pandas.read_parquet(path).attrs`).
     """
     results = root / "data" / "results"
     inputs, steps = Inputs(root, results=False), plan(root, PROFILE)
@@ -66,18 +67,24 @@ def _origin(parameters: dict, seconds: float, inputs: str) -> dict:
 
 
 def _keep(results: Path, output: Path, chapter: str, saved: dict, origin: dict) -> None:
-    """One chapter into the record and, where it scored pictures, into its parquet."""
+    """One chapter into the record, and its tables beside it."""
     path = results / "published.json"
     chapters, claims = read_published(path), saved.pop(CLAIMS)
     old = chapters.get(chapter, {"origin": {}})
+    tables = tables_of(output, chapter)
     same = {**old["origin"], "date": ""} == {**origin, "date": ""}
+    same = same and {path.name for path in tables} == {
+        path.name for path in tables_of(results, chapter)
+    }
     if same and (old["numbers"], old["claims"]) == (saved, claims):
         return  # the same numbers of the same run keep their date
-    images = output / f"{chapter}.parquet"
-    if images.is_file():
-        table = pd.read_parquet(images)
+    for path in tables_of(results, chapter):
+        if path.name not in {table.name for table in tables}:
+            path.unlink()  # of an earlier publication; no number comes from it any more
+    for found in tables:
+        table = pd.read_parquet(found)
         table.attrs = origin
-        write_parquet(table, results / images.name)
+        write_parquet(table, results / found.name)
     chapters[chapter] = {"origin": origin, "numbers": saved, "claims": claims}
     write_text(
         path, json.dumps(dict(sorted(chapters.items())), indent=1, ensure_ascii=False) + "\n"

@@ -1,13 +1,18 @@
-"""Numbers on their way from a notebook to a page: a notebook saves them, the build puts them in."""
+"""Numbers on their way from a notebook to a page: a notebook saves them, the build puts them in.
+
+Beside them it saves the tables that they are computed from; `make full` keeps these too.
+"""
 
 import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from whitebear.book.report.claim import Claim, as_records
 from whitebear.errors import UserError
-from whitebear.files import check_writable, write_text
+from whitebear.files import check_writable, write_parquet, write_text
 
 CLAIMS = "claims"
 
@@ -35,6 +40,26 @@ def save_numbers(
         numbers[CLAIMS] = as_records(list(claims))
     path = check_writable(folder) / f"{notebook}.json"
     return write_text(path, json.dumps(numbers, indent=1, ensure_ascii=False) + "\n")
+
+
+def save_tables(folder: str | os.PathLike, notebook: str, **tables: pd.DataFrame) -> list[Path]:
+    """Write `<folder>/<notebook>_<name>.parquet` for each: rows that numbers are computed from.
+
+    Fractions are kept as float32, seven digits: more than any page prints. A name stands for the
+    same kind of table in all chapters (`tables.MEASURED`).
+    """
+    paths = []
+    for name, table in tables.items():
+        wide = table.select_dtypes("float64").columns
+        path = check_writable(folder) / f"{notebook}_{name}.parquet"
+        paths.append(write_parquet(table.astype(dict.fromkeys(wide, "float32")), path))
+    return paths
+
+
+def tables_of(folder: Path, notebook: str) -> list[Path]:
+    """The tables that a notebook has saved in a folder: its pictures first, if it scored any."""
+    own = folder / f"{notebook}.parquet"
+    return [path for path in (own, *sorted(folder.glob(f"{notebook}_*.parquet"))) if path.is_file()]
 
 
 def page_names(notebook: str, numbers: dict) -> dict[str, str]:

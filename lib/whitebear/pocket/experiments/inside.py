@@ -43,6 +43,11 @@ def combinations(taught: str | Path, shipped: Artist) -> dict[tuple[str, str], A
     }  # fmt: skip
 
 
+def together(tables: dict, *names: str) -> pd.DataFrame:
+    """The rows of several tables in one; what tells the tables apart comes first, as columns."""
+    return pd.concat(tables, names=names).reset_index(list(names)).reset_index(drop=True)
+
+
 # --- the captions themselves ---------------------------------------------------------------------
 
 
@@ -150,8 +155,8 @@ def exchanged(
     Attention to the concept's word is multiplied (Prompt-to-Prompt, see `weigh`) by the
     ratio of the means of a wording and its control: each then has on average what the other has.
     steered: `weighted` of one artist; table, data: of `attention_detail.watch_heads`.
-    One row a picture: concept, words
-    ("instruction" or "control"), attention ("its own" or "the other's"), auc, present.
+    One row a picture: concept, wording (of the instruction, also where its control is drawn), seed,
+    words ("instruction" or "control"), attention ("its own" or "the other's"), auc, present.
     """
     table = table.assign(auc=attention_detail.aucs(data).mean(("layer", "head")).values)
     pairs = stats.add_control(table, "auc")
@@ -161,11 +166,11 @@ def exchanged(
         of = {"instruction": (wording, ratio), "control": (rows.control.iloc[0], 1 / ratio)}
         for words, (name, weight) in of.items():
             own = table[table.wording == name].reset_index(drop=True)
-            other = steered(own.assign(weight=weight))
-            parts.append(own.assign(words=words, attention="its own"))
-            other = other.assign(auc=own.auc * weight)
-            parts.append(other.assign(words=words, attention="the other's"))
-    columns = ["concept", "words", "attention", "auc", "present"]
+            other = steered(own.assign(weight=weight)).assign(auc=own.auc * weight)
+            about = {"words": words, "wording": wording}
+            parts.append(own.assign(attention="its own", **about))
+            parts.append(other.assign(attention="the other's", **about))
+    columns = ["concept", "wording", "seed", "words", "attention", "auc", "present"]
     return pd.concat(parts)[columns] if parts else pd.DataFrame(columns=columns)
 
 

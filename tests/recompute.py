@@ -1,0 +1,521 @@
+"""Every published claim computed again, from the tables in data/results and nothing else.
+
+This file shares no code with the library: numpy and pandas, the formulas written out. A function a
+kind of claim says which tables it needs; where one has not been published yet, it is not called.
+Intervals resample concepts; where models were trained several times, the value alone is computed.
+"""
+
+import json
+from collections import namedtuple
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet
+from scipy.special import ndtr, ndtri, stdtrit
+
+RESULTS = Path(__file__).resolve().parents[1] / "data" / "results"
+WHY = RESULTS.parent / "why"
+RESAMPLES = 20_000
+TEXTS = {"text", "prompt", "spans", "other", "background", "versions", "revision"}
+SAID = {
+    "negate": "Asked to leave it out",
+    "forget_only": "Forget it, draw the place",
+    "forget_then_request": "Forget it, then draw it",
+    "reinforced": "Forget it, insistently",
+    "role": "Forbidden by a role",
+    "implicit": "Described, to be forgotten",
+    "mention": "Named in passing",
+}
+
+# value; low, high: the interval, None where it is not computed; said: every number that the text of
+# the estimate prints outside brackets, None for the value alone; verdict: None where not computed.
+Found = namedtuple("Found", "value low high said verdict", defaults=(None, None, None, None))
+MAKERS = []  # (chapter, tables, function)
+
+
+def of(chapter: str, *tables: str):
+    """Register a function that gives {claim: Found} from these tables (names without the chapter;
+    "" is the table of pictures)."""
+
+    def keep(function):
+        MAKERS.append((chapter, tuple(map(path_of(chapter), tables)), function))
+        return function
+
+    return keep
+
+
+def path_of(chapter: str):
+    return lambda name: RESULTS / f"{chapter}{'_' * bool(name)}{name}.parquet"
+
+
+def claims(chapter: str) -> dict[str, Found]:
+    """All claims of a chapter that the tables that exist allow to compute."""
+    found = {}
+    for name, paths, function in MAKERS:
+        if name == chapter and all(path.is_file() for path in paths):
+            found |= function(*map(read, paths))
+    return found
+
+
+def read(path: Path) -> pd.DataFrame:
+    """A table without what no number comes from, and what takes long to read."""
+    names = pyarrow.parquet.read_schema(path).names
+    return pd.read_parquet(path, columns=[name for name in names if name not in TEXTS])
+
+
+# --- rates, differences, intervals ---------------------------------------------------------------
+
+
+@cache
+def weights(clusters: int) -> np.ndarray:
+    """(resamples, clusters): how often each concept is drawn."""
+    drawn = np.random.default_rng(7).integers(clusters, size=(RESAMPLES, clusters))
+    return np.stack([(drawn == one).sum(1) for one in range(clusters)], axis=1).astype(float)
+
+
+def over_concepts(rows: pd.DataFrame, columns: list[str], statistic) -> tuple[float, float, float]:
+    """A statistic of column sums with its interval over concepts: percentiles, expanded by what a
+    normal interval of few clusters lacks beside Student's."""
+    sums = rows.groupby("concept")[columns].sum().to_numpy(float)
+    n = len(sums)
+    tail = ndtr(stdtrit(n - 1, 0.025) * np.sqrt(n / (n - 1)))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ends = np.nanquantile(statistic((weights(n) @ sums).T), [tail, 1 - tail])
+    return float(statistic(sums.sum(0))), *map(float, ends)
+
+
+def wider(found: tuple[float, float, float], floor: tuple[float, float]) -> Found:
+    """The interval, nowhere narrower than that of independent pictures."""
+    return Found(found[0], float(np.fmin(found[1], floor[0])), float(np.fmax(found[2], floor[1])))
+
+
+def wilson(k: float, n: int) -> tuple[float, float]:
+    """The values of p that a score test of k in n does not reject: roots of a quadratic in p."""
+    z2, p = ndtri(0.975) ** 2, k / n
+    a, b, c = 1 + z2 / n, -(2 * p + z2 / n), p * p
+    root = np.sqrt(max(b * b - 4 * a * c, 0))
+    low, high = (-b - root) / (2 * a), (-b + root) / (2 * a)
+    return (0.0 if k == 0 else low), (1.0 if k == n else high)
+
+
+def agresti_min(differences: pd.Series) -> tuple[float, float]:
+    """Wald's interval for paired proportions after half a pair more in each of the four cells."""
+    if not set(differences.unique()) <= {-1.0, 0.0, 1.0}:
+        return np.nan, np.nan
+    up, down = (differences == 1).sum() + 0.5, (differences == -1).sum() + 0.5
+    n = len(differences) + 2
+    mean = (up - down) / n
+    half = ndtri(0.975) * np.sqrt((up + down) / n - mean**2) / np.sqrt(n)
+    return max(mean - half, -1.0), min(mean + half, 1.0)
+
+
+def mean(rows: pd.DataFrame, column: str) -> tuple[float, float, float]:
+    rows = rows.assign(one=1.0)
+    return over_concepts(rows, [column, "one"], lambda sums: sums[0] / sums[1])
+
+
+def rate(rows: pd.DataFrame) -> Found:
+    rows = rows.assign(hit=rows.present.astype(float))
+    return wider(mean(rows, "hit"), wilson(rows.hit.sum(), len(rows)))
+
+
+def change(rows: pd.DataFrame, column: str = "present") -> Found:
+    """Mean of a column under instructions minus that under their controls, pair by pair."""
+    return of_pairs(paired(rows, column))
+
+
+def of_pairs(pairs: pd.DataFrame) -> Found:
+    return wider(mean(pairs, "difference"), agresti_min(pairs.difference))
+
+
+def paired(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Instructions beside the control of the same concept and seed: own, its, difference."""
+    told = rows[rows.control != ""]
+    its = rows[["concept", "wording", "seed", column]].rename(
+        columns={"wording": "control", column: "its"}
+    )
+    both = told.merge(its, on=["concept", "control", "seed"], how="left", validate="many_to_one")
+    assert both.its.notna().all()
+    own, its = both[column].astype(float), both.its.astype(float)
+    return both.assign(own=own, its=its, difference=own - its)
+
+
+def with_plain(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows with `plain`, how often plain requests show the concept at the same seed, alone or in a
+    pair as the row is."""
+    keys = ["concept", "seed", "pair"]
+    asked = rows[rows.condition == "affirm"].assign(plain=lambda r: r.present.astype(float))
+    plain = asked.groupby(keys, as_index=False).plain.mean()
+    return rows.assign(hit=rows.present.astype(float)).merge(plain, on=keys, how="left")
+
+
+def suppression(rows: pd.DataFrame) -> Found:
+    """1 - rate / rate of plain requests; rows: of `with_plain`."""
+    found = over_concepts(rows, ["hit", "plain"], lambda sums: 1 - sums[0] / sums[1])
+    low, high = wilson(rows.hit.sum(), len(rows))
+    return wider(found, (1 - high / rows.plain.mean(), 1 - low / rows.plain.mean()))
+
+
+def quoted(condition: str, small: bool = False) -> str:
+    name = SAID[condition]
+    return f"“{name[0].lower() + name[1:] if small else name}”"
+
+
+# --- chapters 03 and 04: pictures ----------------------------------------------------------------
+
+
+@of("03_told_to_forget", "")
+def told_to_forget(rows):
+    found = {
+        "An object that is asked for is drawn": rate(rows[rows.condition == "affirm"]),
+        "An object that is not mentioned is drawn": rate(rows[rows.condition == "omit"]),
+    }
+    for condition in ("negate", "forget_then_request"):
+        some = rows[(rows.condition == condition) | (rows.control == "")]
+        found[f"{quoted(condition)} by itself changes how often it is drawn"] = change(some)
+    return found
+
+
+@of("04_every_wording", "")
+def every_wording(rows):
+    rows = rows[rows.kind == "object"]
+    plain, found = with_plain(rows), {}
+    for condition in SAID:
+        if condition != "mention":
+            gone = suppression(plain[plain.condition == condition])
+            by_itself = change(rows[(rows.condition == condition) | (rows.control == "")])
+            said = (100 * gone.value, 100 * by_itself.value)
+            found[f"{quoted(condition)} suppresses the concept"] = gone._replace(said=said)
+    for condition in ("negate", "forget_only", "mention"):
+        name = f"{quoted(condition)} makes it likelier than not naming it"
+        found[name] = against_silence(rows, condition)
+    return found
+
+
+def against_silence(rows: pd.DataFrame, condition: str) -> Found:
+    """Rate where it is named minus rate where it is not, at the same concept, seed and company."""
+    rows = rows.assign(hit=rows.present.astype(float))
+    keys = ["concept", "pair", "seed"]
+    named, silent = (
+        rows[rows.condition == name].groupby(keys).hit.mean() for name in (condition, "omit")
+    )
+    return of_pairs((named - silent).dropna().rename("difference").reset_index())
+
+
+# --- chapters 05 and 10: text states -------------------------------------------------------------
+
+
+@of("05_text_encoder", "similarity")
+def moved(rows):
+    rows = rows[(rows.layer == "final") & (rows.place == "eos")]
+    cosine, unrelated = rows.cosine.astype(float), rows.unrelated.astype(float)
+    rows = rows.assign(scaled=(cosine - unrelated) / (1 - unrelated))
+    found = {}
+    for condition in ("negate", "forget_then_request", "forget_only", "reinforced", "role"):
+        some = rows[(rows.condition == condition) | (rows.control == "")]
+        name = f"{quoted(condition)} moves the end token away from the concept"
+        found[name] = change(some, "scaled")
+    return found
+
+
+@of("05_text_encoder", "probe")
+def read_off(rows):
+    places = {"concept": "concept's tokens", "eos": "end token", "pad": "padding"}
+    both = rows[rows.split == "both new"]
+    return {
+        f"“To be absent” can be read linearly off the {name}": rate(both[both.place == place])
+        for place, name in places.items()
+    }
+
+
+@of("10_another_encoder", "")
+def exchanged_encoder(rows):
+    keys, found = ["concept", "wording", "seed"], {}
+    for condition in ("negate", "forget_then_request"):
+        own, other = (
+            paired(rows[rows.encoder == name], "present").query("condition == @condition")
+            for name in ("own", "other")
+        )
+        both = own.merge(other, on=keys, suffixes=("_own", ""), validate="one_to_one")
+        name = f"An exchanged encoder alone makes {quoted(condition, small=True)} work no better"
+        found[name] = of_pairs(both.assign(difference=both.difference - both.difference_own))
+    return found
+
+
+# --- chapters 06 and 07: attention ---------------------------------------------------------------
+
+
+@of("06_watching_the_words", "")
+def watched(rows):
+    return {
+        sustained_name(condition): change(
+            rows[(rows.condition == condition) | (rows.control == "")], "auc"
+        )
+        for condition in ("negate", "forget_then_request")
+    }
+
+
+def sustained_name(condition: str) -> str:
+    return f"{quoted(condition)} lowers attention to the word in a sustained way"
+
+
+@of("06_watching_the_words", "", "curves")
+def sustained(rows, curves):
+    """The same, with the verdict: half of the steps at least a tenth below the control."""
+    found = watched(rows)
+    for condition in ("negate", "forget_then_request"):
+        some = curves[curves.condition == condition]
+        means = some.pivot_table(index="step", columns="what", values="mass")
+        long = (means.instruction < 0.9 * means.control).mean() >= 0.5
+        verdict = "sustained drop" if long else "no sustained drop"
+        name = sustained_name(condition)
+        found[name] = found[name]._replace(verdict=verdict)
+    return found
+
+
+@of("06_watching_the_words", "controls")
+def positive_controls(rows):
+    wide = rows.pivot(index=["concept", "seed"], columns="what", values="auc").astype(float)
+    found = {}
+    for what in wide.columns.drop("as it is"):
+        both = (wide[what] - wide["as it is"]).rename("difference").reset_index()
+        name = f"{what.capitalize()}, a positive control, lowers attention to the word"
+        found[name] = of_pairs(both)
+    return found
+
+
+LEFT_OUT = {
+    "all tokens": [],
+    "without the start token": ["<bos>"],
+    "without start and end token": ["<bos>", "<eos>"],
+    "words only": ["<bos>", "<eos>", "<pad>"],
+}
+WATCHED = ("negate", "forget_then_request", "forget_only", "role")
+
+
+def relative(rows: pd.DataFrame, condition: str) -> Found:
+    """Change of the column `part` as a share of the mean under the controls."""
+    some = rows[(rows.condition == condition) | (rows.control == "")]
+    whole = paired(some, "part").its.mean()
+    found = change(some, "part")
+    return Found(found.value / whole, found.low / whole, found.high / whole)
+
+
+@of("07_attention_and_pictures", "tokens")
+def denominators(rows):
+    keys = ["concept", "wording", "condition", "seed", "control"]
+    rows = rows.assign(token=rows.token.replace("concept", "its word"))  # concept is a key too
+    wide = rows.pivot(index=keys, columns="token", values="mass").astype(float).reset_index()
+    found = {}
+    for what, tokens in LEFT_OUT.items():
+        some = wide.assign(part=wide["its word"] / (1 - wide[tokens].sum(axis=1)))
+        for condition in WATCHED:
+            name = f"{quoted(condition)} lowers attention to the word ({what})"
+            found[name] = relative(some, condition)
+    return found
+
+
+@of("07_attention_and_pictures", "heads")
+def layers(rows):
+    keys = ["concept", "wording", "condition", "seed", "control"]
+    by_layer = rows.groupby(["layer", *keys], as_index=False).mass.mean()
+    by_layer = by_layer.rename(columns={"mass": "part"})
+    found = {}
+    for condition in WATCHED:
+        changes = [relative(some, condition) for _, some in by_layer.groupby("layer")]
+        falls = [one.high < 0 and one.value <= -0.1 for one in changes]
+        name = f"Under {quoted(condition, small=True)} attention to the word falls in every layer"
+        found[name] = Found(np.mean(falls), said=(sum(falls), len(falls)))
+    return found
+
+
+@of("07_attention_and_pictures", "", "heads")
+def together(pictures, rows):
+    changes = log_changes(rows, pictures)
+    means = changes.groupby("wording")[["attention", "presence"]].mean().rank()
+    return {
+        "Wordings that lower attention to the word lower its presence": Found(
+            np.corrcoef(means.attention, means.presence)[0, 1]
+        )
+    }
+
+
+def log_changes(heads: pd.DataFrame, pictures: pd.DataFrame) -> pd.DataFrame:
+    """Per wording and concept: change of log attention and of presence against the control."""
+    keys = ["concept", "wording", "seed"]
+    mass = heads.groupby(keys, as_index=False).mass.mean()
+    rows = pictures.merge(mass, on=keys, validate="one_to_one")
+    rows = rows.assign(log=np.log(rows.mass.astype(float)))
+    log, seen = paired(rows, "log"), paired(rows, "present")
+    both = log.assign(attention=log.difference, presence=seen.difference)
+    return both.groupby(["wording", "concept"], as_index=False)[["attention", "presence"]].mean()
+
+
+# --- chapter 08: swapped states ------------------------------------------------------------------
+
+
+@of("08_where_the_word_travels", "")
+def swapped(rows):
+    names = {"negate-no": "“but no”", "affirm-and": "“and a”", "omit-picture": "silence"}
+    keys, found = ["concept", "seed"], {}
+    rows = rows.assign(hit=rows.present.astype(float))
+    plain = rows[rows.part == ""].pivot(index=keys, columns="wording", values="hit")
+    swaps = rows[rows.source != ""].groupby(["wording", "source", "part"], sort=False)
+    for (base, source, part), some in swaps:
+        some = some.set_index(keys).hit.rename("swapped").to_frame()
+        some = some.join(plain[base].rename("base")).join(plain[source].rename("source"))
+        way = over_concepts(
+            some.reset_index(), ["swapped", "base", "source"],
+            lambda sums: (sums[0] - sums[1]) / (sums[2] - sums[1]),
+        )  # fmt: skip
+        start, end = some.base.mean(), some.source.mean()
+        ends = [(p - start) / (end - start) for p in wilson(some.swapped.sum(), len(some))]
+        name = f"{part.capitalize()} of {names[source]} drawn into {names[base]}"
+        found[f"{name} decides the picture"] = wider(way, (min(ends), max(ends)))
+    return found
+
+
+# --- chapter 09: taught models -------------------------------------------------------------------
+
+ASKED = "affirm, object present"
+PLEASE = ["forget_then_request", "reinforced", "role"]  # forget it, and then draw it
+
+
+@cache
+def models(file: str) -> dict[str, tuple[dict, pd.DataFrame]]:
+    """Model -> its record and the rows of its pictures; denied: whether its captions denied it."""
+    found = {}
+    for name in pd.read_csv(WHY / file).id:
+        record = json.loads((RESULTS / "why" / f"{name}.json").read_text(encoding="utf-8"))
+        rows = with_plain(read(RESULTS / "why" / f"{name}.parquet"))
+        found[name] = record, rows.assign(denied=rows.concept.isin(record["denied"]))
+    return found
+
+
+def taught(encoder: float, denoiser: float) -> list[pd.DataFrame]:
+    """The pictures of the models taught at these rates, a table each; none that learned longer, or
+    that no longer shows what it is asked for."""
+    return [
+        rows
+        for record, rows in models("cells.csv").values()
+        if (record["cell"]["encoder_r"], record["cell"]["denoiser_r"]) == (encoder, denoiser)
+        and record["cell"]["times"] == 1
+        and record["quality"][ASKED] >= 0.8
+    ]
+
+
+def single(rows, conditions, heldout=False, denied=True) -> pd.DataFrame:
+    of_one = ~rows.pair & rows.condition.isin(conditions)
+    return rows[of_one & (rows.heldout == heldout) & (rows.denied == denied)]
+
+
+def gone(tables: list[pd.DataFrame], conditions=PLEASE, **which) -> float:
+    """Suppression in all these models together."""
+    rows = pd.concat([single(table, conditions, **which) for table in tables])
+    return float(1 - rows.hit.sum() / rows.plain.sum())
+
+
+@of("09_why_it_fails")
+def hypotheses():
+    none, natural, much = (gone(taught(r, r)) for r in (0, 0.0058, 0.2))
+    both, encoder, denoiser = taught(0.2, 0.2), gone(taught(0.2, 0)), gone(taught(0, 0.2))
+    beyond = much - encoder - denoiser + none
+    percent = lambda *values: tuple(100 * value for value in values)  # noqa: E731
+    return {
+        "Obedience to instructions grows with the share of negated captions": Found(
+            much, said=(*percent(none), 0, *percent(natural), 0.58, *percent(much), 20)
+        ),
+        "Wordings that training never held suppress less": Found(gone(both, heldout=True) - much),
+        "The denoiser has to be taught, and the encoder need not": Found(
+            denoiser, said=percent(denoiser, encoder, beyond)
+        ),
+        "Objects that these captions never denied are suppressed as well": Found(
+            gone(both, denied=False) - much
+        ),
+    }
+
+
+@of("09_why_it_fails")
+def without():
+    """A plain “without”: “a picture of a beach without a bear” against “... with a bear”."""
+    cells = {
+        "Captions that negate as rarely as those of the web are": (0.0058, 0.0058),
+        "Negation in 20 % of captions is": (0.2, 0.2),
+        "Negation in the captions of the text encoder alone is": (0.2, 0),
+        "Negation in the captions of the denoiser alone is": (0, 0.2),
+    }
+    found = {}
+    for name, cell in cells.items():
+        runs = [single(paired(rows, "present"), ["negate"]) for rows in taught(*cell)]
+        made = of_pairs(pd.concat(runs))
+        name = f"{name} enough for a plain “without” to be obeyed"
+        found[name] = made if len(runs) == 1 else Found(made.value)
+    return found
+
+
+@of("09_why_it_fails")
+def repairs():
+    needed = models("cells.csv")["shipped"][0]["quality"][ASKED] - 0.05
+    found = {}
+    for what, conditions in {"instructions": PLEASE, "a plain “without”": ["negate"]}.items():
+        all_of = {
+            name: (suppression(single(rows, conditions)), record)
+            for name, (record, rows) in models("repairs.csv").items()
+        }
+        good = [
+            (record["cell"]["steps"], record["cell"]["examples"], name)
+            for name, (one, record) in all_of.items()
+            if one.value >= 0.5 and record["quality"][ASKED] >= needed
+        ]
+        if good:
+            best, record = all_of[min(good)[2]]
+            best = best._replace(said=(100 * best.value, 100 * record["quality"][ASKED]))
+        else:
+            best = max((one for one, _ in all_of.values()), key=lambda one: one.value)
+        verdict = "holds" if good else "refuted"
+        name = f"A short training of one part restores obedience to {what}"
+        found[name] = best._replace(verdict=verdict)
+    return found
+
+
+@of("09_why_it_fails", "probe")
+def read_when_taught(rows):
+    new = rows[(rows.split == "both new") & rows.place.isin(["concept", "eos"])]
+    best = {
+        model: max((rate(at) for _, at in some.groupby("place")), key=lambda one: one.value)
+        for model, some in new.groupby("model")
+    }
+    said = (100 * best["taught"].value, 100 * best["shipped"].value)
+    name = "A probe reads “to be absent” off the states of a taught encoder"
+    return {name: best["taught"]._replace(said=said)}
+
+
+@of("09_why_it_fails", "parts", "heads")
+def attention_falls(rows, heads):
+    """Under the wordings that halve the rate of the taught model, or more."""
+    rows = rows[(rows.encoder == "taught") & (rows.denoiser == "taught")]
+    sums = paired(rows, "present").groupby("wording")[["own", "its"]].sum()
+    obeyed = sums.index[(sums.its > 0) & (sums.own <= 0.5 * sums.its)]
+    changes = log_changes(heads, rows).assign(one=1.0)
+    found = over_concepts(
+        changes[changes.wording.isin(obeyed)], ["attention", "one"],
+        lambda sums: np.exp(sums[0] / sums[1]) - 1,
+    )  # fmt: skip
+    return {"What is obeyed needs no fall of attention by half": Found(*found)}
+
+
+@of("09_why_it_fails", "exchange")
+def attention_exchanged(rows):
+    names = {
+        "instruction": "Giving the word its attention back brings the object back",
+        "control": "Taking attention from the word takes the object away",
+    }
+    found = {}
+    for words, name in names.items():
+        some = rows[rows.words == words]
+        own, other = (some[some.attention == of] for of in ("its own", "the other's"))
+        made = rate(other)
+        found[name] = made._replace(said=(100 * made.value, 100 * own.present.mean()))
+    return found
