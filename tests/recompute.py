@@ -234,10 +234,8 @@ def read_off(rows):
 def exchanged_encoder(rows):
     keys, found = ["concept", "wording", "seed"], {}
     for condition in ("negate", "forget_then_request"):
-        own, other = (
-            paired(rows[rows.encoder == name], "present").query("condition == @condition")
-            for name in ("own", "other")
-        )
+        some = rows[(rows.condition == condition) | (rows.control == "")]
+        own, other = (paired(some[some.encoder == name], "present") for name in ("own", "other"))
         both = own.merge(other, on=keys, suffixes=("_own", ""), validate="one_to_one")
         name = f"An exchanged encoder alone makes {quoted(condition, small=True)} work no better"
         found[name] = of_pairs(both.assign(difference=both.difference - both.difference_own))

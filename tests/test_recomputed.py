@@ -24,8 +24,6 @@ RESAMPLED = 0.06  # of an interval's width: two bootstraps with other random num
 # Tables that chapters save since their last publication, and the claims that need them: they are
 # computed as soon as `make full` has been run, and then have to leave this list.
 WAITING = {
-    "05_text_encoder_similarity": "moves the end token away",
-    "05_text_encoder_probe": "can be read linearly",
     "05_text_encoder_words": None,
     "05_text_encoder_square": None,
     "06_watching_the_words_controls": "a positive control",
