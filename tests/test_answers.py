@@ -102,3 +102,13 @@ def test_wordings_that_differ_are_not_hidden_in_their_mean(world):
     assert text.startswith(" (0 to ") and text.endswith(" % by wording)")
     assert f"of the pictures{text}, and" in answers.answer(scores)
     assert not phrases.by_wording(scores, "repeat")
+
+
+def test_each_wording_stands_beside_its_control_in_every_model(world):
+    """A mean over wordings hid that two models do the opposite."""
+    obeys = made_up(world, negate=0.0)
+    deaf = made_up(world, negate=1.0)
+    table = answers.wordings_of({"one": deaf, "other": obeys})
+    without = table.loc["a picture of {b} without a {c}"]
+    assert (without.one, without.other) == ("100 % (100 %)", "0 % (100 %)")
+    assert len(table) == len(set(deaf.wording[deaf.control != ""]))

@@ -104,6 +104,20 @@ def claims(scores: pd.DataFrame) -> list[Claim]:
     return found
 
 
+def wordings_of(models: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """A row an instruction, a column a model: the rate of the concept, and in brackets that of the
+    same words without the instruction."""
+    columns = {}
+    for name, scores in models.items():
+        groups = stats.add_control(scores).groupby("text", sort=False)
+        columns[name] = groups[["present", "control_value"]].mean().apply(_beside, axis=1)
+    return pd.DataFrame(columns).rename_axis("prompt (control in brackets)")
+
+
+def _beside(row: pd.Series) -> str:
+    return f"{100 * row.present:.0f} % ({100 * row.control_value:.0f} %)"
+
+
 def numbers(scores: pd.DataFrame) -> dict[str, int | str]:
     """What prose pages quote: counts, and per condition rate, suppression and change as text."""
     found: dict[str, int | str] = {
