@@ -68,26 +68,23 @@ def _origin(parameters: dict, seconds: float, inputs: str) -> dict:
 
 def _keep(results: Path, output: Path, chapter: str, saved: dict, origin: dict) -> None:
     """One chapter into the record, and its tables beside it."""
-    path = results / "published.json"
-    chapters, claims = read_published(path), saved.pop(CLAIMS)
+    record = results / "published.json"
+    chapters, claims = read_published(record), saved.pop(CLAIMS)
     old = chapters.get(chapter, {"origin": {}})
-    tables = tables_of(output, chapter)
-    same = {**old["origin"], "date": ""} == {**origin, "date": ""}
-    same = same and {path.name for path in tables} == {
-        path.name for path in tables_of(results, chapter)
-    }
+    tables = {path.name: path for path in tables_of(output, chapter)}
+    before = {path.name: path for path in tables_of(results, chapter)}
+    same = {**old["origin"], "date": ""} == {**origin, "date": ""} and set(tables) == set(before)
     if same and (old["numbers"], old["claims"]) == (saved, claims):
         return  # the same numbers of the same run keep their date
-    for path in tables_of(results, chapter):
-        if path.name not in {table.name for table in tables}:
-            path.unlink()  # of an earlier publication; no number comes from it any more
-    for found in tables:
-        table = pd.read_parquet(found)
+    for name in set(before) - set(tables):
+        before[name].unlink()  # no number comes from it any more
+    for name, path in tables.items():
+        table = pd.read_parquet(path)
         table.attrs = origin
-        write_parquet(table, results / found.name)
+        write_parquet(table, results / name)
     chapters[chapter] = {"origin": origin, "numbers": saved, "claims": claims}
     write_text(
-        path, json.dumps(dict(sorted(chapters.items())), indent=1, ensure_ascii=False) + "\n"
+        record, json.dumps(dict(sorted(chapters.items())), indent=1, ensure_ascii=False) + "\n"
     )
 
 
