@@ -37,7 +37,7 @@ from whitebear.scoring.clip import load_clip
 from whitebear.scoring.detector import Detector
 
 OUT = ROOT / "_build" / "population"
-PER_CONCEPT = 16  # pictures of each concept for the table of quality
+PER_CONCEPT = 8  # pictures of each concept for the table of quality
 
 
 def ground_in(folder: Path, base: Path = MODELS, recipe: Recipe = READING) -> Ground:
