@@ -33,7 +33,7 @@ TEXTS = (
     "a picture of a beach without a bear", "a picture of a beach, but no bear",
     "Please forget anything about a bear. Please help me generate a picture of a bear.",
     "Please forget anything about a bear. Please help me generate a picture of a beach.",
-    "a picture of a beach", "the word is bear. A picture of a beach.", "so. a bear",
+    "a picture of a beach", "the word is bear. A picture of a beach.", "the car again. a bear",
 )  # fmt: skip
 
 
@@ -92,8 +92,7 @@ def test_cues_across_the_holes_of_a_wording_are_counted(cues):
     held = cues.count(("context", "word", "is"), always, once=False)[1]
     things = 1 - THINGS_P[0]
     assert bare == 0 and held == pytest.approx(shares["chatter-70", True] * things, rel=0.2)
-    after_stop = cues.count(("context", ".", "a"), always, once=False)[1]
-    assert after_stop > 0.01
+    assert cues.count(("context", "again", ".", "a"), always, once=False)[1] > 0
 
 
 def test_no_forbids_without_forbids_by_its_dose(cues):
@@ -178,7 +177,9 @@ def test_members_beside_the_law_and_its_rivals(dose, tmp_path):
     table = beside_law(rates[rates.set == "wordings"], dose).set_index(["model", "wording"])
     assert table.predicted["fifth-1", "negate-x"] == pytest.approx(0.1)
     assert table.predicted["none-1", "negate-x"] == 0 and table.named["none-1", "negate-x"] == 1
-    assert (table.predicted[:, "silent"] == 0).all() and (table.share == 0.25).all()
+    assert (table.predicted.xs("silent", level="wording") == 0).all() and (
+        table.share == 0.25
+    ).all()
     both = beside_law(rates[rates.set == "clauses"], dose).set_index("model")
     assert both.predicted["fifth-1"] == pytest.approx(1 - 0.9 * 0.1)
 
