@@ -56,22 +56,17 @@ def missing(found: Found) -> str:
 
 
 def said(dose: pd.DataFrame) -> pd.DataFrame:
-    """How often the picture lacks X when a caption says this of X: a row a cue, a column a group of
+    """How surely this cue says that X is not there, by the law: a row a cue, a column a group of
     captions. dose: `tables.DOSE`."""
     groups = {
         m.group: (m.r, m.chatter) for m in load_cells(MEMBERS, Member).values() if m.seed == 1
     }
     first = dose[dose.mention == 1].set_index(["r", "chatter", "wording"])
     rows = {
-        cue: {GROUPS[g]: _known(first, (*groups[g], wording)) for g in GROUPS}
+        cue: {GROUPS[g]: _share(first.absence[*groups[g], wording]) for g in GROUPS}
         for wording, cue in CUES.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("a caption says")
-
-
-def _known(dose: pd.DataFrame, key: tuple) -> str:
-    row = dose.loc[key]
-    return f"{_share(row.p_absent)} of {row['count']:,.0f}" if row["count"] else "never said"
 
 
 def _share(value: float) -> str:
