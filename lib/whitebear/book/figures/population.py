@@ -1,11 +1,20 @@
 """Figures of the population: wordings and clauses, a group of models a row or a panel."""
 
+import textwrap
+
 import pandas as pd
 from matplotlib.figure import Figure
 
 from whitebear.book.figures.clauses import REQUESTS
 from whitebear.book.figures.forest import forest, share_axis
-from whitebear.book.figures.style import MARKERS, MUTED, PALETTE, in_style, legend_beside
+from whitebear.book.figures.style import (
+    MARKERS,
+    MUTED,
+    PALETTE,
+    in_style,
+    legend_beside,
+    with_holes,
+)
 
 HOLLOW = {"color": MUTED, "marker": MARKERS[1], "markerfacecolor": "white"}
 CONTROLLED = {"its control": HOLLOW, "told": {"color": PALETTE[0], "marker": MARKERS[0]}}
@@ -23,9 +32,10 @@ def wordings(panels: dict[str, pd.DataFrame]) -> Figure:
 
     panels: of `what_captions_said.wordings`.
     """
+    panels = {with_holes(text, 60): table for text, table in panels.items()}
     figure = forest(panels, _look(CONTROLLED), width=6.4, down=True, linked=True)
     for axes in figure.axes:
-        share_axis(axes, "pictures with it, %")
+        share_axis(axes, "pictures with it, %" if axes is figure.axes[-1] else "")
     legend_beside(figure.axes[0])
     return figure
 
@@ -37,9 +47,10 @@ def winners(panels: dict[str, pd.DataFrame]) -> Figure:
 
     panels: of `what_captions_said.winners`.
     """
-    figure = forest(panels, _look(VERBS), _place, 1.6 + 1.7 * len(panels), 0.3)
+    panels = {textwrap.fill(group, 16): table for group, table in panels.items()}
+    figure = forest(panels, _look(VERBS), _place, 2.4 + 2.0 * len(panels), 0.3)
     for axes in figure.axes:
-        share_axis(axes, "pictures with it, %")
+        share_axis(axes, "pictures, %")
     legend_beside(figure.axes[-1])
     return figure
 
