@@ -40,6 +40,7 @@ from whitebear.stats.pictures import (
     sign_flip_p,
     summary,
     suppression,
+    taken_away,
 )
 
 __all__ = [
@@ -68,6 +69,7 @@ __all__ = [
     "sign_flip_p",
     "summary",
     "suppression",
+    "taken_away",
     "wilson",
     "within",
 ]

@@ -100,6 +100,12 @@ def suppression(
     return _estimate(rows, columns, statistic, independent, level, over, within(-np.inf, 1))
 
 
+def taken_away(rows: pd.DataFrame) -> Estimate:
+    """1 - rate / rate under the control, over rows with a `control_value`: `suppression` of what
+    the same words without the instruction show."""
+    return suppression(rows.assign(affirm=rows.control_value))
+
+
 def paired_difference(
     rows: pd.DataFrame, level: float = LEVEL, over: Sequence[str] = CONCEPTS
 ) -> Estimate:

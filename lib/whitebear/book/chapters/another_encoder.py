@@ -49,8 +49,7 @@ def by_wording(own: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
         rows[wording] = {
             "condition": some.condition.iloc[0], "text": _said(some.text.iloc[0]),
             "room": min(t.control_value.mean() for t in pairs.values()),
-            **{name: stats.suppression(t.assign(affirm=t.control_value))
-               for name, t in pairs.items()},
+            **{name: stats.taken_away(t) for name, t in pairs.items()},
         }  # fmt: skip
     return pd.DataFrame.from_dict(rows, orient="index")
 

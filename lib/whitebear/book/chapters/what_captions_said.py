@@ -101,8 +101,8 @@ def answer(found: Found, claims: list[Claim], rates: pd.DataFrame) -> str:
 
 def _taken(group: list[Published]) -> str:
     told = {"verb": INSTRUCTIONS, "subject": "concept"}
-    elsewhere = suppressed(clauses(group, request=ELSEWHERE, **told))
-    by_name = suppressed(clauses(group, request="name", **told))
+    elsewhere = stats.taken_away(clauses(group, request=ELSEWHERE, **told))
+    by_name = stats.taken_away(clauses(group, request="name", **told))
     return (
         f"a plain “without” takes away {without(group).percent()}; “forget” and “leave out” take"
         f" away {elsewhere.percent()} where something else is asked for, and"
@@ -155,11 +155,6 @@ def changed(group: list[Published], level: float = stats.LEVEL, **place) -> Esti
     """What verbs change against the neutral ones, over concepts and wordings (and runs)."""
     rows = clauses(group, **place)
     return stats.paired_difference(rows, level, over=over(group, "concept", "wording"))
-
-
-def suppressed(rows: pd.DataFrame) -> Estimate:
-    """1 - rate / rate under the neutral verbs (or the control), over concepts."""
-    return stats.suppression(rows.assign(affirm=rows.control_value))
 
 
 def winners(found: Found) -> dict[str, pd.DataFrame]:
@@ -232,12 +227,14 @@ def acts(name: str, group: list[Published]) -> list[Claim]:
     found = []
     for verb in INSTRUCTIONS:
         rows = clauses(group, verb=verb, request=ELSEWHERE, subject="concept")
-        by_frame = {frame: suppressed(some) for frame, some in rows.groupby("frame", sort=False)}
+        by_frame = {
+            frame: stats.taken_away(some) for frame, some in rows.groupby("frame", sort=False)
+        }
         room = rows.groupby("frame").control_value.mean()
         judged = [frame for frame in by_frame if room[frame] >= rules.ROOM]
         obeyed = [frame for frame in judged if rules.OBEYED(by_frame[frame]) == "obeys"]
         rule = rules.SILENT if name == "none" else rules.ACTS
-        all_frames = suppressed(rows)
+        all_frames = stats.taken_away(rows)
         text = "; ".join(f"{frame} {by_frame[frame].percent()}" for frame in judged) or "no room"
         found.append(_made(
             f"“{verb.capitalize()}” takes away half or more where something else is asked for:"
@@ -272,7 +269,7 @@ def ordered(name: str, group: list[Published]) -> list[Claim]:
 def without(group: list[Published]) -> Estimate:
     """How much of X a plain “without” takes away, against the same words with “with”."""
     pairs = with_runs(group, lambda p: stats.add_control(p.scores))
-    return suppressed(pairs[pairs.wording.isin(WITHOUT)])
+    return stats.taken_away(pairs[pairs.wording.isin(WITHOUT)])
 
 
 def captions_not_share(groups: dict[str, list[Published]]) -> list[Claim]:

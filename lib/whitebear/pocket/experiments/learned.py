@@ -115,7 +115,7 @@ class ObeyTraining(ReadingTraining):
     @cached_property
     def text_encoder(self) -> CLIPTextModel:
         if self.cell.encoder == "frozen":
-            return self.finished.text_encoder
+            return self.finished.text_encoder.requires_grad_(False)
         return self.together["text"] if self.cell.encoder == "joint" else super().text_encoder
 
     @cached_property

@@ -130,15 +130,26 @@ class ClipLoss(nn.Module):
         text = self.clip.text(self.ids[index, which].to(device).long()).pooler_output.float()
         index = index.to(self.images.device)
         image = self.clip.vision(to_unit(self.images[index].to(device))).image_embeds.float()
-        cosines = normalize(text, dim=-1) @ normalize(image, dim=-1).T
-        logits = self.clip.log_scale.exp().clamp(max=100) * cosines
-        target = torch.arange(self.batch, device=device)
-        loss = (cross_entropy(logits, target) + cross_entropy(logits.T, target)) / 2
+        loss = info_nce(text, normalize(image, dim=-1), self.clip.log_scale)
         truth = self.labels[index].to(device).float()
         for said in (self.clip.image_labels(image), self.clip.text_labels(text)):
-            wrong = binary_cross_entropy_with_logits(said.float(), truth, reduction="none")
-            loss = loss + wrong.sum(1).mean()
+            loss = loss + labels_missed(said, truth)
         return loss
+
+
+def info_nce(text: torch.Tensor, image: torch.Tensor, log_scale: torch.Tensor) -> torch.Tensor:
+    """Symmetric InfoNCE of pooled text states (B, width) with embeddings of unit length of the
+    images that they belong to (B, width); log_scale: of the temperature's inverse, 100 at most."""
+    logits = log_scale.exp().clamp(max=100) * (normalize(text, dim=-1) @ image.T)
+    target = torch.arange(len(logits), device=logits.device)
+    return (cross_entropy(logits, target) + cross_entropy(logits.T, target)) / 2
+
+
+def labels_missed(said: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """Binary cross-entropy of a head's logits (B, C) to labels (B, C): sum over labels, mean over
+    the batch."""
+    wrong = binary_cross_entropy_with_logits(said.float(), truth, reduction="none")
+    return wrong.sum(1).mean()
 
 
 def draw_batch(

@@ -95,7 +95,8 @@ class DenoiserLoss(nn.Module):
 
 
 class TextLoss(DenoiserLoss):
-    """The same loss, for the text encoder: `states` and `empty` are token ids, encoded anew."""
+    """The same loss where `states` and `empty` are token ids, encoded when they are read: the text
+    encoder learns from it, unless it is frozen."""
 
     def __init__(self, text: CLIPTextModel, *arguments):
         super().__init__(*arguments)

@@ -17,6 +17,7 @@ from transformers import CLIPTextModel
 
 from whitebear.files import MODELS, alone
 from whitebear.pocket.training import clip, words
+from whitebear.pocket.training.denoiser import TextLoss
 from whitebear.pocket.training.loop import load_checkpoint, save_checkpoint
 from whitebear.pocket.training.recipe import FULL, Recipe, StageRecipe
 from whitebear.pocket.training.train import PocketTraining, hardware
@@ -118,8 +119,8 @@ class ReadingTraining(PocketTraining):
         return words.fast_in_training(unet, self.device)
 
     def denoiser_loss(self, model: nn.Module, batch: int) -> nn.Module:
-        return words.ReadingLoss(model, self.text_encoder, *self.read(), batch,
-                                 self.recipe.caption_dropout)  # fmt: skip
+        about = *self.read(), batch, self.recipe.caption_dropout
+        return TextLoss(self.text_encoder, model, *about)
 
     def read(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """What the denoiser learns from: latents, ids of captions, ids of the empty prompt."""

@@ -13,11 +13,10 @@ import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor2_0
 from torch import nn
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, normalize
+from torch.nn.functional import normalize
 from transformers import CLIPTextModel, CLIPVisionModelWithProjection
 
-from whitebear.pocket.training.clip import draw_batch
-from whitebear.pocket.training.denoiser import DenoiserLoss
+from whitebear.pocket.training.clip import draw_batch, info_nce, labels_missed
 from whitebear.pocket.training.loop import mixed_precision
 from whitebear.pocket.training.vae import to_unit
 
@@ -47,14 +46,10 @@ class LockedImageLoss(nn.Module):
     def forward(self, generator: torch.Generator) -> torch.Tensor:
         index, which = draw_batch(self.embeddings, self.ids, self.batch, generator)
         text = pooled_states(self.tower.text, self.ids[index, which])
-        cosines = normalize(text, dim=-1) @ self.embeddings[index].T
-        logits = self.tower.log_scale.exp().clamp(max=100) * cosines
-        target = torch.arange(self.batch, device=text.device)
-        loss = (cross_entropy(logits, target) + cross_entropy(logits.T, target)) / 2
+        loss = info_nce(text, self.embeddings[index], self.tower.log_scale)
         if self.label_weight:
-            told, truth = self.tower.labels(text).float(), self.labels[index].float()
-            wrong = binary_cross_entropy_with_logits(told, truth, reduction="none")
-            loss = loss + self.label_weight * wrong.sum(1).mean()
+            missed = labels_missed(self.tower.labels(text), self.labels[index].float())
+            loss = loss + self.label_weight * missed
         return loss
 
 
@@ -100,16 +95,3 @@ def fast_in_training(unet: UNet2DConditionModel, device: torch.device) -> UNet2D
     """Laid out and attending as computes fastest (on two cores by a quarter, measured)."""
     unet.set_attn_processor(AttnProcessor2_0())
     return unet.to(memory_format=torch.channels_last) if device.type == "cpu" else unet
-
-
-class ReadingLoss(DenoiserLoss):
-    """The denoiser's loss, where captions are token ids (N, K, 77), encoded when they are read."""
-
-    def __init__(self, unet, text: CLIPTextModel, *arguments):
-        super().__init__(unet, *arguments)
-        self.text = text
-
-    @torch.no_grad()
-    def read(self, index: torch.Tensor, which: torch.Tensor, dropped: torch.Tensor) -> torch.Tensor:
-        ids = torch.where(dropped[:, None], self.empty, self.states[index, which])
-        return self.text(ids.long()).last_hidden_state.float()
