@@ -80,6 +80,12 @@ def test_every_method_is_imported_from_its_room(name):
     assert getattr(interventions, name) is METHODS[name]
 
 
+def test_what_methods_share_is_no_method(tmp_path, monkeypatch):
+    (tmp_path / "_shared.py").write_text("")
+    monkeypatch.setattr(interventions, "__path__", [*interventions.__path__, str(tmp_path)])
+    assert method_names() == [*METHODS]
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_at_its_neutral_strength_a_method_changes_no_bit(artist, rows, encoder, name):
     method = METHODS[name]

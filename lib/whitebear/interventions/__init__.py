@@ -22,8 +22,10 @@ __all__ = [
 
 
 def method_names() -> list[str]:
-    """The names of all methods: those of the files of this folder."""
-    return [file.name for file in pkgutil.iter_modules(__path__) if file.name != "method"]
+    """The names of all methods: those of the files of this folder, but for what they share
+    (`method`, and files with a leading underscore)."""
+    names = [file.name for file in pkgutil.iter_modules(__path__)]
+    return [name for name in names if name != "method" and name[0] != "_"]
 
 
 def find_method(name: str) -> Method:

@@ -84,8 +84,10 @@ class Method:
     def _range(self) -> str:
         if self.lowest == self.highest:
             return f"{self.lowest:g} alone"
-        if self.whole:
+        if self.whole and self.highest - self.lowest == 1:
             return f"{self.lowest:g} or {self.highest:g}"
+        if self.whole:
+            return f"a whole number from {self.lowest:g} to {self.highest:g}"
         if math.isinf(self.highest):
             return f"a number of at least {self.lowest:g}"
         return f"a number from {self.lowest:g} to {self.highest:g}"
