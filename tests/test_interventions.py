@@ -108,19 +108,27 @@ def test_a_method_acts_in_its_block_and_is_undone_after_it(artist, rows, encoder
     assert np.array_equal(artist.draw(rows, progress=False), plain)
 
 
-@pytest.mark.parametrize("renormalize", [True, False])
-def test_weighing_a_grid_is_steering_prompt_by_prompt(artist, rows, renormalize):
-    with weigh(artist, rows, 0.3, renormalize=renormalize):
+@pytest.mark.parametrize(("strength", "renormalize"), [(0.3, True), (0.3, False), (-1.0, False)])
+def test_weighing_a_grid_is_steering_prompt_by_prompt(artist, rows, strength, renormalize):
+    with weigh(artist, rows, strength, renormalize=renormalize):
         images = artist.draw(rows, progress=False)
     for i, word in enumerate(named(rows)):
         row, prompts = rows.iloc[[i]], list(rows.prompt[[i]])
         if word is None:
             alone = artist.draw(row, progress=False)
         else:
-            with steer_attention(artist.pipe, [word], 0.3, renormalize, prompts=prompts):
+            with steer_attention(artist.pipe, [word], strength, renormalize, prompts=prompts):
                 alone = artist.draw(row, progress=False)
         assert np.abs(alone[0].astype(int) - images[i]).max() <= 1
     assert named(rows).count(None) == 2
+
+
+def test_a_negative_weight_is_refused_where_shares_are_renormalised(artist, rows):
+    with (
+        pytest.raises(UserError, match="a softmax has no negative shares; give at least 0, or"),
+        weigh(artist, rows, -1.0),
+    ):
+        pass
 
 
 def test_a_word_of_weight_0_gets_no_attention(artist, rows):
@@ -186,10 +194,10 @@ def test_parts_are_mixed_by_their_strength(artist, rows, encoder):
 @pytest.mark.parametrize(
     ("name", "strength", "line"),
     [
-        ("weigh", float("nan"), "strength is nan; weigh takes a number of at least 0"),
-        ("weigh", -0.1, "strength is -0.1; weigh takes a number of at least 0"),
-        ("weigh", "much", "strength is 'much'; weigh takes a number of at least 0"),
-        ("weigh", float("inf"), "strength is inf; weigh takes a number of at least 0"),
+        ("weigh", float("nan"), "strength is nan; weigh takes a number of at least -2"),
+        ("weigh", -2.1, "strength is -2.1; weigh takes a number of at least -2"),
+        ("weigh", "much", "strength is 'much'; weigh takes a number of at least -2"),
+        ("weigh", float("inf"), "strength is inf; weigh takes a number of at least -2"),
         ("swap_states", 1.5, "strength is 1.5; swap_states takes a number from 0 to 1"),
         ("exchange_part", True, "strength is True; exchange_part takes a number from 0 to 1"),
         ("negative_prompt", 0.5, "strength is 0.5; negative_prompt takes 0 or 1"),

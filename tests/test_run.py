@@ -185,7 +185,7 @@ def test_noise_is_shared_across_wordings_and_runs(settings):
         ({"guidance": -1.0}, "guidance is -1.0"),
         ({"output": ""}, "output is ''"),
         ({"intervention": "wiegh"}, "unknown intervention 'wiegh'; did you mean weigh"),
-        ({"intervention": "weigh", "strength": -1.0}, "strength is -1.0; weigh takes a number of"),
+        ({"intervention": "weigh", "strength": -3.0}, "strength is -3.0; weigh takes a number of"),
         ({"strength": 0.5}, "strength is 0.5; none takes 0 alone"),
     ],
 )

@@ -32,18 +32,18 @@ def formula(factor, layout, renormalize, rows):
     return written_out
 
 
-@pytest.mark.parametrize("renormalize", [False, True])
+@pytest.mark.parametrize(("weight", "renormalize"), [(0.25, False), (0.25, True), (-1, False)])
 @pytest.mark.parametrize("name", FAMILIES)
-def test_steering_equals_its_formula(pipes, name, renormalize, monkeypatch):
+def test_steering_equals_its_formula(pipes, name, weight, renormalize, monkeypatch):
     pipe, layout = pipes[name], LAYOUTS[name]
     options = {"guidance_scale": 4.0} if layout.stacked else {}
-    with steer_attention(pipe, ["bear"], 0.25, renormalize):
+    with steer_attention(pipe, ["bear"], weight, renormalize):
         steered = draw(pipe, name, PROMPT, **options)
     with monkeypatch.context() as patch:
         rows = slice(1, 2) if layout.stacked else slice(0, 1)
         patch.setattr(
             torch.nn.functional, "scaled_dot_product_attention",
-            formula(0.25, layout, renormalize, rows),
+            formula(weight, layout, renormalize, rows),
         )  # fmt: skip
         expected = draw(pipe, name, PROMPT, **options)
     plain = draw(pipe, name, PROMPT, **options)
@@ -127,6 +127,27 @@ def test_a_word_that_one_prompt_lacks_is_named(pipes):
     ):
         draw(pipe, "sd", prompts)
         draw(pipe, "sd", prompts[:1])
+
+
+def test_roles_are_weighted_in_prompts_with_the_word_alone(pipes):
+    pipe, prompts = pipes["sd"], [PROMPT, "a car"]
+    words = {"concept": ["bear", None]}
+    with (
+        steer_attention(pipe, words, 0.0, True, prompts=prompts, roles=["eos", "pad"]),
+        capture_attention(pipe, reduce=["mass"], prompts=prompts) as cap,
+    ):
+        images = draw(pipe, "sd", prompts)
+    mass = cap.dataset().mass.sel(token=["<eos>", "<pad>"])
+    assert mass[0].max() == 0 and mass[1].min() > 0
+    plain = draw(pipe, "sd", prompts)
+    assert np.array_equal(images[1], plain[1]) and (images[0] != plain[0]).any()
+
+
+def test_a_softmax_has_no_negative_weight(pipes):
+    said = "the weight of 'bear' is -0.5, and a softmax has no negative shares; give at least 0, or"
+    with pytest.raises(UserError, match=said) as error:
+        steer_attention(pipes["sd"], ["bear"], -0.5, renormalize=True)
+    assert "\n" not in str(error.value)
 
 
 def test_nested_weights_multiply(pipes):
@@ -294,7 +315,7 @@ def test_an_error_inside_attention_leaves_nothing_behind(error):
         ([], 0.0, "nothing to steer; name tokens"),
         ("bear", 0.0, r"tokens is 'bear'; give a list of words such as \['bear'\]"),
         ({"concept": ["bear"]}, 0.0, "lists words; give prompts="),
-        (["bear"], -1, "the weight of 'bear' is -1; give a number of at least 0"),
+        (["bear"], float("-inf"), "the weight of 'bear' is -inf; give a finite number"),
         (["bear"], float("nan"), "weight of 'bear' is nan"),
         (["bear"], float("inf"), "weight of 'bear' is inf"),
         (["bear"], "0", "weight of 'bear' is '0'"),

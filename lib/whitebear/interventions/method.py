@@ -39,7 +39,8 @@ class Method:
     edited at all.
 
     act(artist, rows, strength, **options): edits, yields once, and puts back. default, neutral,
-    lowest, highest: strengths; whole: whether there are none between whole numbers;
+    lowest, highest: strengths, finite ones but for the neutral; whole: whether there are none
+    between whole numbers;
     why_not(artist, **options): a reason where it cannot be used, else ""; state(): digest of files
     that it reads, for the keys of what is cached.
     """
@@ -77,6 +78,7 @@ class Method:
             return self.default
         number = isinstance(strength, (int, float)) and not isinstance(strength, bool)
         fits = number and math.isfinite(strength) and self.lowest <= strength <= self.highest
+        fits = fits or (number and strength == self.neutral)  # which may be infinite
         if not fits or (self.whole and strength != int(strength)):
             raise UserError(f"strength is {strength!r}; {self.name} takes {self._range()}")
         return float(strength)
@@ -86,8 +88,8 @@ class Method:
             return f"{self.lowest:g} alone"
         if self.whole and self.highest - self.lowest == 1:
             return f"{self.lowest:g} or {self.highest:g}"
-        if self.whole:
-            return f"a whole number from {self.lowest:g} to {self.highest:g}"
+        what = "a whole number" if self.whole else "a number"
+        end = " or inf" if math.isinf(self.neutral) else ""
         if math.isinf(self.highest):
-            return f"a number of at least {self.lowest:g}"
-        return f"a number from {self.lowest:g} to {self.highest:g}"
+            return f"{what} of at least {self.lowest:g}{end}"
+        return f"{what} from {self.lowest:g} to {self.highest:g}{end}"
