@@ -8,16 +8,19 @@ import importlib
 import pkgutil
 
 from whitebear.errors import UserError, nearest
+from whitebear.interventions._weights import untouched
 from whitebear.interventions.exchange_part import exchange_part, with_part
 from whitebear.interventions.method import Drawing, Method
 from whitebear.interventions.negative_prompt import negative_prompt
 from whitebear.interventions.none import none
+from whitebear.interventions.rece import adversarial_states, rece
 from whitebear.interventions.swap_states import swap_states
+from whitebear.interventions.uce import uce
 from whitebear.interventions.weigh import weigh
 
 __all__ = [
-    "Drawing", "Method", "exchange_part", "find_method", "method_names", "negative_prompt", "none",
-    "swap_states", "weigh", "with_part",
+    "Drawing", "Method", "adversarial_states", "exchange_part", "find_method", "method_names",
+    "negative_prompt", "none", "rece", "swap_states", "uce", "untouched", "weigh", "with_part",
 ]  # fmt: skip
 
 
