@@ -79,6 +79,13 @@ def state_of(artist):
     return id(artist.pipe), artist.negatives, hooks, weights, vars(type(artist.pipe)).keys()
 
 
+def test_what_methods_share_is_no_method(tmp_path, monkeypatch):
+    for name in ("method", "blur", "_shared"):
+        (tmp_path / f"{name}.py").touch()
+    monkeypatch.setattr(interventions, "__path__", [str(tmp_path)])
+    assert method_names() == ["blur"]
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_is_imported_from_its_room(name):
     """Not its module, which has the same name."""
