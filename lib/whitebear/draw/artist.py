@@ -57,7 +57,9 @@ class Artist:
         check_sampling(self.steps, self.guidance)
         self.device = best_device() if device is None else torch.device(device)
         self.judge, self.parts = Judge(model, self.device), ""
-        self.negatives: list[str] | None = None  # set by an intervention, one a row
+        # set by an intervention, one a row:
+        self.negatives: list[str] | None = None
+        self.prompts: list[str] | None = None  # drawn in place of the rows' own
 
     @cached_property
     def folder(self) -> Path:
@@ -98,7 +100,7 @@ class Artist:
     ) -> Iterator[tuple[pd.DataFrame, np.ndarray]]:
         """The rows of a grid batch by batch, each with its images (see `generate_batches`)."""
         sampling = self.steps, self.guidance, self.batch
-        return generate_batches(self.pipe, rows, *sampling, progress, self.negatives)
+        return generate_batches(self.pipe, rows, *sampling, progress, self.negatives, self.prompts)
 
     def draw(self, rows: pd.DataFrame, progress: bool = True) -> np.ndarray:
         """The images of the rows, uint8 (N, H, W, 3). rows: columns concept, seed, prompt."""

@@ -76,32 +76,36 @@ def generate_batches(
     batch_size: int | None = None,
     progress: bool = True,
     negatives: Sequence[str] | None = None,
+    prompts: Sequence[str] | None = None,
 ) -> Iterator[tuple[pd.DataFrame, np.ndarray]]:
     """The rows of `table` (columns concept, seed, prompt) batch by batch, each with its images,
     uint8 (n, H, W, 3).
 
     Each row draws its noise on the CPU from its own generator: the same image (to rounding) comes
     out whatever else is in the table or the batch, on any device. batch_size: None is
-    `fitting_batch`; negatives: a negative prompt a row. Raises `UserError` for prompts that are too
-    long to be read whole, and for images that are no numbers.
+    `fitting_batch`; negatives: a negative prompt a row; prompts: one a row, drawn in place of its
+    own. Raises `UserError` for prompts that are too long to be read whole, and for images that are
+    no numbers.
     """
     check_sampling(steps, guidance)
     if not len(table):
         raise UserError("there is nothing to generate; the prompt table has no rows")
-    if negatives is not None and len(negatives) != len(table):
-        raise UserError(
-            f"{len(negatives)} negative prompts but {len(table)} rows; draw the rows that the"
-            " intervention was given"
-        )
-    check_lengths(pipe, table.prompt)
-    text = _TextInputs(pipe, table.prompt, guidance, negatives)
+    for what, given in (("negative prompts", negatives), ("prompts", prompts)):
+        if given is not None and len(given) != len(table):
+            raise UserError(
+                f"{len(given)} {what} but {len(table)} rows; draw the rows that the intervention"
+                " was given"
+            )
+    read = table.prompt if prompts is None else pd.Series(list(prompts), table.index)
+    check_lengths(pipe, read)
+    text = _TextInputs(pipe, read, guidance, negatives)
     with tqdm(
         total=len(table), desc="images", unit="img", disable=not progress, leave=False
     ) as bar:
         for rows in slices(len(table), batch_size or fitting_batch(pipe)):
             part = table.iloc[rows]
             out = pipe(
-                **text.of(part.prompt, None if negatives is None else negatives[rows]),
+                **text.of(read.iloc[rows], None if negatives is None else negatives[rows]),
                 generator=row_noise(part),
                 num_inference_steps=steps,
                 output_type="np",

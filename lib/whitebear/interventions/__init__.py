@@ -10,6 +10,7 @@ import pkgutil
 from whitebear.errors import UserError, nearest
 from whitebear.interventions._weights import untouched
 from whitebear.interventions.exchange_part import exchange_part, with_part
+from whitebear.interventions.instruct import instruct
 from whitebear.interventions.method import Drawing, Method
 from whitebear.interventions.negative_prompt import negative_prompt
 from whitebear.interventions.none import none
@@ -17,6 +18,7 @@ from whitebear.interventions.rece import adversarial_states, rece
 from whitebear.interventions.swap_states import swap_states
 from whitebear.interventions.uce import uce
 from whitebear.interventions.weigh import weigh
+from whitebear.interventions.words import words
 
 __all__ = [
     "Drawing", "Method", "adversarial_states", "exchange_part", "find_method", "method_names",

@@ -19,15 +19,16 @@ from whitebear.errors import UserError
 class Drawing(Protocol):
     """What interventions know of a `draw.Artist`.
 
-    negatives: a negative prompt for each row that is drawn next, or None. parts: what tells its
-    model from that of its name, for the keys of what is cached. pocket: whether it is a model of
-    the pocket world.
+    negatives: a negative prompt for each row that is drawn next, or None; prompts: what is drawn in
+    place of its own prompt, or None. parts: what tells its model from that of its name, for the
+    keys of what is cached. pocket: whether it is a model of the pocket world.
     """
 
     pipe: DiffusionPipeline
     steps: int
     guidance: float
     negatives: list[str] | None
+    prompts: list[str] | None
     parts: str
     pocket: bool
 

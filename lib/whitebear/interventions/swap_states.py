@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from whitebear.hooks import patch_text
+from whitebear.interventions._silent import silent_prompts, state
 from whitebear.interventions.method import Drawing, Method
-from whitebear.prompts import prompt_grid
 
 POSITIONS = ("eos", "pad")
 
@@ -37,26 +37,18 @@ def _swap_states(
     sources: a prompt a row; None is the first wording of `omit` for each row's concept and seed.
     positions: as of `patch_text`.
     """
-    sources = _silent(artist, rows) if sources is None else list(sources)
+    sources = silent_prompts(artist, rows) if sources is None else list(sources)
     steps = list(range(math.ceil(strength * artist.steps)))
     with patch_text(artist.pipe, list(rows.prompt), sources, positions, steps=steps):
         yield
 
 
 swap_states = Method(
-    "swap_states", _swap_states, default=1.0, neutral=0.0, highest=1.0, why_not=_why_not
+    "swap_states",
+    _swap_states,
+    default=1.0,
+    neutral=0.0,
+    highest=1.0,
+    why_not=_why_not,
+    state=state,
 )
-
-
-def _silent(artist: Drawing, rows: pd.DataFrame) -> list[str]:
-    """For each row, a prompt for its seed that does not mention its concept, with another object
-    where the row has one."""
-    concepts, seeds = (list(dict.fromkeys(rows[name])) for name in ("concept", "seed"))
-    grid = prompt_grid(concepts, ["omit"], [int(s) for s in seeds], free=not artist.pocket)
-    first = dict(list(grid.groupby(["concept", "seed"])))
-    found = []
-    for row in rows.itertuples():
-        options = first[row.concept, row.seed]
-        alike = options[options.pair == row.pair]
-        found.append((alike if len(alike) else options).prompt.iloc[0])
-    return found

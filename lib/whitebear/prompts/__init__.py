@@ -6,6 +6,7 @@ from whitebear.prompts.concepts import (
     Concepts,
     caption_of,
     check_concepts,
+    description_of,
     load_concepts,
     noun_of,
     web_concepts,
@@ -24,7 +25,7 @@ from whitebear.prompts.wordings import (
 
 __all__ = [
     "Concept", "Concepts", "KINDS", "NAMES", "VOWEL_SOUND", "about_objects", "caption_of",
-    "check_concepts", "check_seeds", "choose_wordings", "fill", "in_order", "load_clauses",
-    "load_concepts", "load_wordings", "name_of", "named", "noun_of", "partner", "prompt_grid",
-    "web_concepts",
+    "check_concepts", "check_seeds", "choose_wordings", "description_of", "fill", "in_order",
+    "load_clauses", "load_concepts", "load_wordings", "name_of", "named", "noun_of", "partner",
+    "prompt_grid", "web_concepts",
 ]  # fmt: skip

@@ -160,6 +160,15 @@ def noun_of(concept: str) -> str:
     return _known(concept)[1]
 
 
+def description_of(concept: str) -> str:
+    """What an object is without its name, with its article; "" where no list of the book says it.
+
+    >>> description_of("bear")
+    'a big furry animal with round ears'
+    """
+    return _known(concept)[2]
+
+
 def _known(concept: str) -> tuple[str, str, str]:
     return known_concepts(load_concepts(), free=True).get(concept, ("object", concept, ""))
 
