@@ -24,7 +24,7 @@ from whitebear.interventions import (
     swap_states,
     weigh,
 )  # fmt: skip
-from whitebear.interventions.swap_states import _silent
+from whitebear.interventions._silent import silent_prompts
 from whitebear.measures.attention import nouns
 from whitebear.models.load import REGISTRY
 from whitebear.prompts import named, prompt_grid
@@ -76,14 +76,8 @@ def state_of(artist):
     parts = [m for m in artist.pipe.components.values() if isinstance(m, torch.nn.Module)]
     hooks = [len(m._forward_pre_hooks) + len(m._forward_hooks) for p in parts for m in p.modules()]
     weights = [t.double().sum().item() for part in parts for t in part.state_dict().values()]
-    return id(artist.pipe), artist.negatives, hooks, weights, vars(type(artist.pipe)).keys()
-
-
-def test_what_methods_share_is_no_method(tmp_path, monkeypatch):
-    for name in ("method", "blur", "_shared"):
-        (tmp_path / f"{name}.py").touch()
-    monkeypatch.setattr(interventions, "__path__", [str(tmp_path)])
-    assert method_names() == ["blur"]
+    said = artist.negatives, artist.prompts
+    return id(artist.pipe), said, hooks, weights, vars(type(artist.pipe)).keys()
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -186,7 +180,7 @@ def test_swapped_everywhere_the_source_is_drawn(artist, rows):
 def test_a_pair_takes_its_states_from_a_prompt_with_another_object(artist):
     pairs = prompt_grid(["bear"], ["negate"], 1)
     pairs = pairs[pairs.pair].reset_index(drop=True)
-    silent = _silent(artist, pairs)
+    silent = silent_prompts(artist, pairs)
     assert set(silent) == {f"a picture of a {pairs.other[0]}"}
 
 
@@ -242,7 +236,7 @@ def test_what_a_method_cannot_do_it_says_in_one_line(artist, rows):
 def test_a_method_that_fits_draws_in_every_family(family, rows):
     artist, few = small(family), rows.tail(1).assign(prompt="a bear", concept="bear")
     few = few.assign(spans=[[[2, 6]]], seed=0)
-    for name in ("none", "weigh", "negative_prompt", "swap_states"):
+    for name in ("none", "words", "instruct", "weigh", "negative_prompt", "swap_states"):
         assert METHODS[name].why_not(artist) == ""
         with METHODS[name](artist, few):
             assert artist.draw(few, progress=False).shape == (1, 64, 64, 3)

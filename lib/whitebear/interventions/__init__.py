@@ -21,8 +21,9 @@ from whitebear.interventions.weigh import weigh
 from whitebear.interventions.words import words
 
 __all__ = [
-    "Drawing", "Method", "adversarial_states", "exchange_part", "find_method", "method_names",
-    "negative_prompt", "none", "rece", "swap_states", "uce", "untouched", "weigh", "with_part",
+    "Drawing", "Method", "adversarial_states", "exchange_part", "find_method", "instruct",
+    "method_names", "negative_prompt", "none", "rece", "swap_states", "uce", "untouched",
+    "weigh", "with_part", "words",
 ]  # fmt: skip
 
 
