@@ -69,6 +69,7 @@ def test_the_lock_file_is_complete():
 
 ROOM = {  # folder of the library -> the extra that brings what it imports beside the core
     "book": "book",
+    "interventions": "arena",
     "pocket": "train",
 }
 LIBRARY = ROOT / "lib" / "whitebear"

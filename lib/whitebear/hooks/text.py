@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 from torch import nn
+from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from whitebear.errors import UserError
 from whitebear.hooks.words import ROLES, Segment, roles, tokenise
-from whitebear.models.families import T5_LENGTH, masks_text
+from whitebear.models.families import T5_LENGTH, denoiser_of, is_joint, masks_text
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -77,3 +78,37 @@ def _states(encoder: nn.Module, segment: Segment, masked: bool, device) -> xr.Da
             "token": (("prompt", "position"), tokens),
         },
     )
+
+
+def clip_encoders(pipe: DiffusionPipeline) -> list[nn.Module]:
+    """The CLIP encoders whose states are all that cross-attention reads: one in Stable Diffusion
+    1.x and 2.x, two in SDXL; [] for other pipelines."""
+    names = [name for name in ("", "_2", "_3") if hasattr(pipe, f"tokenizer{name}")]
+    found = [getattr(pipe, f"text_encoder{name}", None) for name in names]
+    clip = all(isinstance(x, (CLIPTextModel, CLIPTextModelWithProjection)) for x in found)
+    return found if clip and not is_joint(denoiser_of(pipe)) else []
+
+
+@torch.no_grad()
+def clip_states(
+    pipe: DiffusionPipeline, ids: Sequence[torch.Tensor], skip: int = 0
+) -> torch.Tensor:
+    """States (P, L, D) of the token ids (P, L) of each tokenizer, for a pipeline that has
+    `clip_encoders`: those that its denoiser would read, or from `skip` layers before.
+
+    As pipelines do: of one encoder its last layer after the final norm, of SDXL's two the last
+    layer but one as it is.
+    """
+    encoders, device = clip_encoders(pipe), pipe._execution_device
+    batches = []
+    for rows in torch.arange(len(ids[0])).split(BATCH):
+        layers = [
+            encoder(own[rows].to(device), output_hidden_states=True).hidden_states
+            for encoder, own in zip(encoders, ids, strict=True)
+        ]
+        if len(encoders) == 1:
+            norm = getattr(encoders[0], "text_model", encoders[0]).final_layer_norm
+            batches.append(norm(layers[0][-1 - skip]))
+        else:
+            batches.append(torch.cat([own[-2 - skip] for own in layers], -1))
+    return torch.cat(batches)

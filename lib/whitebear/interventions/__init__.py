@@ -9,21 +9,26 @@ import pkgutil
 
 from whitebear.errors import UserError, nearest
 from whitebear.interventions._weights import untouched
+from whitebear.interventions.adavd import adavd
+from whitebear.interventions.clip_skip import clip_skip
 from whitebear.interventions.exchange_part import exchange_part, with_part
 from whitebear.interventions.instruct import instruct
+from whitebear.interventions.leace import leace
 from whitebear.interventions.method import Drawing, Method
 from whitebear.interventions.negative_prompt import negative_prompt
 from whitebear.interventions.none import none
 from whitebear.interventions.rece import adversarial_states, rece
+from whitebear.interventions.safree import safree
+from whitebear.interventions.suppress_states import suppress_states
 from whitebear.interventions.swap_states import swap_states
 from whitebear.interventions.uce import uce
 from whitebear.interventions.weigh import weigh
 from whitebear.interventions.words import words
 
 __all__ = [
-    "Drawing", "Method", "adversarial_states", "exchange_part", "find_method", "instruct",
-    "method_names", "negative_prompt", "none", "rece", "swap_states", "uce", "untouched",
-    "weigh", "with_part", "words",
+    "Drawing", "Method", "adavd", "adversarial_states", "clip_skip", "exchange_part", "find_method",
+    "instruct", "leace", "method_names", "negative_prompt", "none", "rece", "safree",
+    "suppress_states", "swap_states", "uce", "untouched", "weigh", "with_part", "words",
 ]  # fmt: skip
 
 

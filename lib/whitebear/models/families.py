@@ -200,6 +200,12 @@ def segment_lengths(pipe: DiffusionPipeline, n_keys: int) -> list[tuple[str, int
     return found
 
 
+def stretches(pipe: DiffusionPipeline, n_keys: int) -> list[slice]:
+    """The text keys in parts, each of encoders of its own: SD3 has one of CLIP, one of T5."""
+    parts = dict.fromkeys((start, start + n) for _, start, n in segment_lengths(pipe, n_keys))
+    return [slice(*part) for part in parts]
+
+
 @dataclass(frozen=True)
 class Call:
     """One call of the denoiser, by its arguments.
