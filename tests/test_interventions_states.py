@@ -22,7 +22,7 @@ from whitebear.interventions import (
     suppress_states,
 )
 from whitebear.interventions.adavd import cosines, open_share
-from whitebear.interventions.leace import CARRIERS, carried, fit_erasers
+from whitebear.interventions.leace import SENTENCES, carried, fit_erasers
 from whitebear.interventions.suppress_states import kept_norm
 from whitebear.prompts import load_wordings
 
@@ -219,7 +219,7 @@ def test_erasers_of_several_concepts_are_those_of_each_alone(artist):
 
 def test_it_is_fitted_on_no_sentence_of_the_grids(artist):
     texts = set(load_wordings().text)
-    assert not set(CARRIERS) & texts
+    assert not set(SENTENCES) & texts
     assert len(carried(artist, ["bear"])) == len(set(carried(artist, ["bear"]))) == 240
 
 

@@ -38,6 +38,8 @@ def _why_not(artist: Drawing, **_) -> str:
     denoiser = denoiser_of(artist.pipe)
     if not isinstance(denoiser, UNet2DConditionModel):
         return f"{type(denoiser).__name__} has no values of text alone"
+    if denoiser.config.encoder_hid_dim_type not in (None, "ip_image_proj"):
+        return "its UNet changes text states before attention reads them"
     try:
         text_layers(denoiser)
     except UserError as error:

@@ -28,16 +28,15 @@ import torch
 from whitebear.errors import UserError
 from whitebear.hooks.edit import Places, edit_text, read_states
 from whitebear.hooks.words import occurrences
+from whitebear.interventions._weights import CARRIERS
 from whitebear.interventions.method import Drawing, Method
 from whitebear.interventions.swap_states import swap_states
 from whitebear.models.families import stretches
 from whitebear.prompts import fill, load_concepts, noun_of, web_concepts
 
-# Sentences to fit on; none is one that the book's grids draw.
-CARRIERS = (
-    "a {c}", "a photo of a {c}", "an image of a {c}", "a painting of a {c}", "here is a {c}",
-    "there is a {c}", "we can see a {c}", "a card showing a {c}", "a child drew a {c}",
-    "in this image, a {c}",
+SENTENCES = (
+    *CARRIERS, "a {c}", "a photo of a {c}", "an image of a {c}", "a painting of a {c}",
+    "there is a {c}", "a child drew a {c}",
 )  # fmt: skip
 LEAST = 4  # prompts with the concept, and without
 
@@ -57,7 +56,7 @@ def _leace(
 ) -> Iterator[None]:
     """Draw with a share `strength` of the states erased of each row's concept.
 
-    prompts: to fit on; None is every concept that the book has for this model in CARRIERS.
+    prompts: to fit on; None is every concept that the book has for this model in SENTENCES.
     """
     names = list(dict.fromkeys(rows.concept))
     prompts = carried(artist, names) if prompts is None else list(prompts)
@@ -79,11 +78,11 @@ leace = Method("leace", _leace, default=1.0, neutral=0.0, highest=1.0, why_not=_
 
 
 def carried(artist: Drawing, concepts: Sequence[str]) -> list[str]:
-    """CARRIERS with each of these concepts, and with the objects that the book has for a model."""
+    """SENTENCES with each of these concepts, and with the objects that the book has for a model."""
     objects = web_concepts().query("kind == 'object'").name
     others = list(load_concepts().objects) if artist.pocket else list(objects)
     nouns = dict.fromkeys(noun_of(name) for name in [*concepts, *others])
-    return [fill(text, c=noun)[0] for noun in nouns for text in CARRIERS]
+    return [fill(text, c=noun)[0] for noun in nouns for text in SENTENCES]
 
 
 def fit_erasers(
