@@ -2,10 +2,12 @@
 
 This file shares no code with the library: numpy and pandas, the formulas written out. A function a
 kind of claim says which tables it needs; where one has not been published yet, it is not called.
-Intervals resample concepts; where models were trained several times, the value alone is computed.
+Intervals resample concepts; those of a kind of instruction are an analysis of variance of wordings
+by concepts. Where models were trained several times, the value alone is computed.
 """
 
 import json
+import re
 from collections import namedtuple
 from functools import cache
 from pathlib import Path
@@ -13,10 +15,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow.parquet
-from scipy.special import ndtr, ndtri, stdtrit
+from scipy.special import expit, logit, ndtr, ndtri, stdtrit
+from scipy.stats import chi2
 
 RESULTS = Path(__file__).resolve().parents[1] / "data" / "results"
 WHY = RESULTS.parent / "why"
+PROMPTS = RESULTS.parent / "prompts" / "eval.csv"
 RESAMPLES = 20_000
 TEXTS = {"text", "prompt", "spans", "other", "background", "versions", "revision"}
 SAID = {
@@ -158,6 +162,61 @@ def suppression(rows: pd.DataFrame) -> Found:
     return wider(found, (1 - high / rows.plain.mean(), 1 - low / rows.plain.mean()))
 
 
+# --- a kind of instruction: wordings and concepts both random ------------------------------------
+
+
+def over_both(rows: pd.DataFrame, top: str, bottom: str) -> tuple[float, float]:
+    """A ratio of column sums, and half its interval over wordings and concepts, all of which meet.
+
+    Mean squares of the two and of what is left, each with Student's t of its own; of the two, what
+    is left explains so much that it falls short of it in 30 to 50 % of cases (see stats/crossed).
+    """
+    sums = rows.groupby(["wording", "concept"])[[top, bottom]].sum()
+    a, b = (sums[name].unstack().to_numpy(float) for name in (top, bottom))
+    value, shape = a.sum() / b.sum(), np.array(a.shape)
+    pull = (a - value * b) / b.sum()
+    rest = pull - pull.mean(0) - pull.mean(1, keepdims=True) + pull.mean()
+    df = [*(shape - 1), np.prod(shape - 1)]
+    left = (rest**2).sum() * np.prod(shape / (shape - 1))
+    parts = []
+    for axis in (0, 1):
+        some_a, some_b = a.sum(1 - axis), b.sum(1 - axis)
+        without = value - (a.sum() - some_a) / (b.sum() - some_b)
+        square = max((pull.sum(1 - axis) * without).sum(), 0)
+        short = chi2.isf(0.5 + 0.2 / df[axis], df[axis]) / df[axis]
+        parts.append(max(square - short * left, 0))
+    half = sum(stdtrit(d, 0.975) ** 2 * part for d, part in zip(df, [*parts, left], strict=True))
+    return float(value), float(np.sqrt(half))
+
+
+def rate_of_kind(rows: pd.DataFrame) -> Found:
+    value, half = over_both(rows.assign(hit=rows.present.astype(float), one=1.0), "hit", "one")
+    centre = logit(value)
+    wide = half / (value * (1 - value)) if half else 0
+    ends = Found(value, float(expit(centre - wide)), float(expit(centre + wide)))
+    return wider(ends, wilson(rows.present.sum(), len(rows)))
+
+
+def change_of_kind(pairs: pd.DataFrame) -> Found:
+    value, half = over_both(pairs.assign(one=1.0), "difference", "one")
+    ends = value, max(value - half, -1.0), min(value + half, 1.0)
+    return wider(ends, agresti_min(pairs.difference))
+
+
+def suppression_of_kind(rows: pd.DataFrame) -> Found:
+    """1 - rate / rate of plain requests; rows: of `with_plain`."""
+    kept, half = over_both(rows, "hit", "plain")
+    low, high = wilson(rows.hit.sum(), len(rows))
+    ends = 1 - kept, 1 - kept - half, min(1 - kept + half, 1.0)
+    return wider(ends, (1 - high / rows.plain.mean(), 1 - low / rows.plain.mean()))
+
+
+def ends_of(values) -> list[float]:
+    """The lowest and the highest in percent; once, where they are printed alike."""
+    ends = [100 * min(values), 100 * max(values)]
+    return ends[: len({round(end) for end in ends})]
+
+
 def quoted(condition: str, small: bool = False) -> str:
     name = SAID[condition]
     return f"“{name[0].lower() + name[1:] if small else name}”"
@@ -169,39 +228,51 @@ def quoted(condition: str, small: bool = False) -> str:
 @of("03_told_to_forget", "")
 def told_to_forget(rows):
     found = {
-        "An object that is asked for is drawn": rate(rows[rows.condition == "affirm"]),
-        "An object that is not mentioned is drawn": rate(rows[rows.condition == "omit"]),
+        "An object that is asked for is drawn": rate_of_kind(rows[rows.condition == "affirm"]),
+        "An object that is not mentioned is drawn": rate_of_kind(rows[rows.condition == "omit"]),
     }
+    pairs = paired(rows, "present")
     for condition in ("negate", "forget_then_request"):
-        some = rows[(rows.condition == condition) | (rows.control == "")]
-        found[f"{quoted(condition)} by itself changes how often it is drawn"] = change(some)
-    return found
+        some = pairs[pairs.condition == condition]
+        change = change_of_kind(some)
+        each = some.groupby("wording").difference.mean()
+        name = f"{quoted(condition)} by itself changes how often it is drawn"
+        found[name] = change._replace(said=(100 * change.value, *ends_of(each)))
+    return found | wordings(rows)
 
 
 @of("04_every_wording", "")
 def every_wording(rows):
     rows = rows[rows.kind == "object"]
-    plain, found = with_plain(rows), {}
+    plain, pairs, found = with_plain(rows), paired(rows, "present"), {}
     for condition in SAID:
         if condition != "mention":
-            gone = suppression(plain[plain.condition == condition])
-            by_itself = change(rows[(rows.condition == condition) | (rows.control == "")])
-            said = (100 * gone.value, 100 * by_itself.value)
+            some, both = (table[table.condition == condition] for table in (plain, pairs))
+            gone, by_itself = suppression_of_kind(some), change_of_kind(both)
+            sums = some.groupby("wording")[["hit", "plain"]].sum()
+            said = (100 * gone.value, *ends_of(1 - sums.hit / sums.plain))
+            said += (100 * by_itself.value, *ends_of(both.groupby("wording").difference.mean()))
             found[f"{quoted(condition)} suppresses the concept"] = gone._replace(said=said)
-    for condition in ("negate", "forget_only", "mention"):
-        name = f"{quoted(condition)} makes it likelier than not naming it"
-        found[name] = against_silence(rows, condition)
+    return found | wordings(rows)
+
+
+def wordings(rows: pd.DataFrame) -> dict[str, Found]:
+    """Each wording: how often, how often its control, and the difference."""
+    texts, found = pd.read_csv(PROMPTS).set_index("id").text, {}
+    for wording, some in paired(rows, "present").groupby("wording"):
+        by_itself = of_pairs(some)
+        said = tuple(100 * value for value in (some.own.mean(), some.its.mean(), by_itself.value))
+        name = f"“{in_short(texts[wording])}” changes how often X is drawn"
+        found[name] = by_itself._replace(said=said)
     return found
 
 
-def against_silence(rows: pd.DataFrame, condition: str) -> Found:
-    """Rate where it is named minus rate where it is not, at the same concept, seed and company."""
-    rows = rows.assign(hit=rows.present.astype(float))
-    keys = ["concept", "pair", "seed"]
-    named, silent = (
-        rows[rows.condition == name].groupby(keys).hit.mean() for name in (condition, "omit")
-    )
-    return of_pairs((named - silent).dropna().rename("difference").reset_index())
+def in_short(text: str) -> str:
+    """A wording with X for the concept, Y for another object and B for a place."""
+    text = re.sub(r"\b[Aa] \{([co])\}", r"{\1}", text)
+    for hole, letter in {"c": "X", "o": "Y", "b": "B", "d": "{what X is}"}.items():
+        text = text.replace(f"{{{hole}}}", letter)
+    return text
 
 
 # --- chapters 05 and 10: text states -------------------------------------------------------------
@@ -482,14 +553,18 @@ def repairs():
         good = [
             (record["cell"]["steps"], record["cell"]["examples"], name)
             for name, (one, record) in all_of.items()
-            if one.value >= 0.5 and record["quality"][ASKED] >= needed
+            if one.low >= 0.5 and record["quality"][ASKED] >= needed
         ]
         if good:
             best, record = all_of[min(good)[2]]
-            best = best._replace(said=(100 * best.value, 100 * record["quality"][ASKED]))
+            kept = [100 * record["quality"][what] for what in (ASKED, "pair, both present")]
+            best = best._replace(said=(100 * best.value, *kept))
         else:
             best = max((one for one, _ in all_of.values()), key=lambda one: one.value)
-        verdict = "holds" if good else "refuted"
+        failed = all(
+            one.high < 0.5 or record["quality"][ASKED] < needed for one, record in all_of.values()
+        )
+        verdict = "holds" if good else "refuted" if failed else "open"
         name = f"A short training of one part restores obedience to {what}"
         # The published interval speaks of wordings as well, this one of concepts only.
         found[name] = best._replace(low=None, high=None, verdict=verdict)

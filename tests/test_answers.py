@@ -24,14 +24,15 @@ def made_up(world, conditions=CONDITIONS, **chances):
 
 def test_drawn_anyway(world):
     scores = made_up(world, negate=0.98, forget_then_request=0.97)
-    assert answers.answer(scores).startswith("It draws it anyway: “asked to leave it out”")
-    assert answers.conclusions(scores).to_dict() == {
-        "asking makes a difference": "yes",
-        "asked to leave it out": "drawn anyway",
-        "asked to leave it out, above “not mentioned”": "yes",
-        "forget it, then draw it": "drawn anyway",
-        "forget it, then draw it, above “not mentioned”": "yes",
-    }
+    assert answers.answer(scores).startswith("It draws it anyway. “Asked to leave it out”: ")
+    instructions = set(scores.wording[scores.control != ""])
+    found = answers.conclusions(scores)
+    assert found[["asking makes a difference", "obeys", "open"]].to_list() == [
+        "yes",
+        "none",
+        "none",
+    ]
+    assert set(found["does not obey"].split(", ")) == instructions
     text = phrases.findings(scores)
     assert "“Forget it, then draw it”: drawn anyway." in text
     assert "smaller than 10 points either way (it lowers the rate, but by less than that)" in text
@@ -39,23 +40,26 @@ def test_drawn_anyway(world):
 
 def test_obeyed(world):
     scores = made_up(world, negate=0.01, forget_then_request=0.0)
-    assert answers.answer(scores).startswith("It leaves it out, as told:")
-    assert list(answers.conclusions(scores)) == ["yes", "left out", "no", "left out", "no"]
+    assert answers.answer(scores).startswith("It leaves it out, as told.")
+    found = answers.conclusions(scores)
+    assert found[["does not obey", "open"]].to_list() == ["none", "none"]
     assert "the instruction itself lowers it" in phrases.findings(scores)
 
 
 def test_mixed(world):
     scores = made_up(world, negate=0.3, forget_then_request=0.7)
-    assert answers.answer(scores).startswith("It depends on how it is told:")
-    found = list(answers.conclusions(scores))
-    assert found == ["yes", "mostly left out", "yes", "mostly drawn anyway", "yes"]
+    assert answers.answer(scores).startswith("It depends on the words.")
+    kinds = {claim.claim: claim.verdict for claim in answers.claims(scores)}
+    assert kinds["“Asked to leave it out” by itself changes how often it is drawn"] == "lowers it"
 
 
 @pytest.mark.parametrize("chances", [{"affirm": 0.2}, {"omit": 0.9}])
 def test_a_useless_instrument_says_nothing(world, chances):
     scores = made_up(world, negate=0.3, forget_then_request=0.7, **chances)
     assert answers.answer(scores).startswith("Nothing can be said about obedience here")
-    assert list(answers.conclusions(scores).iloc[[0, 1, 3]]) == ["no", "undecided", "undecided"]
+    assert answers.conclusions(scores)["asking makes a difference"] == "no"
+    table = phrases.by_condition(scores)
+    assert {phrases.outcome(table, c) for c in phrases.instructed(scores)} == {"undecided"}
     assert "says nothing about obedience" in phrases.findings(scores)
 
 
@@ -66,12 +70,13 @@ def test_without_floor_or_ceiling(world):
 
 
 @pytest.mark.parametrize(
-    ("value", "word"),
-    [(-0.3, "drawn anyway"), (0.0999, "drawn anyway"), (0.1, "mostly drawn anyway"),
-     (0.5, "mostly left out"), (0.9, "left out"), (1.0, "left out"), (math.nan, "undecided")],
+    ("low", "high", "word"),
+    [(-0.3, 0.09, "drawn anyway"), (0.0, 0.1, "mostly drawn anyway"),
+     (0.2, 0.49, "mostly drawn anyway"), (0.4, 0.5, "undecided"), (0.03, 1.0, "undecided"),
+     (0.5, 0.95, "mostly left out"), (0.9, 1.0, "left out"), (math.nan, math.nan, "undecided")],
 )  # fmt: skip
-def test_outcome_words(value, word):
-    assert rules.SUPPRESSION(value=value) == word
+def test_outcome_words_need_the_whole_interval(low, high, word):
+    assert rules.SUPPRESSION(Estimate((low + high) / 2, low, high, 9, 9)) == word
 
 
 def test_effect_words(world):
@@ -98,10 +103,20 @@ def test_wordings_that_differ_are_not_hidden_in_their_mean(world):
     scores = made_up(world, negate=0.5, forget_then_request=0.97)
     odd = scores.wording == "negate-no"
     scores.loc[odd, "present"] = False
-    text = phrases.by_wording(scores, "negate")
-    assert text.startswith(" (0 to ") and text.endswith(" % by wording)")
-    assert f"of the pictures{text}, and" in answers.answer(scores)
-    assert not phrases.by_wording(scores, "repeat")
+    assert "“a picture of B, but no X” 0 % (" in answers.answer(scores)
+    assert "0 % (" in phrases.findings(scores) and "it depends on the wording" in phrases.findings(
+        scores
+    )
+    claims = {claim.claim: claim for claim in answers.claims(scores)}
+    kind = claims["“Asked to leave it out” by itself changes how often it is drawn"]
+    assert kind.estimate.partition("; by wording ")[2].startswith("−100 to −")
+    assert kind.found.wordings == scores[scores.condition == "negate"].wording.nunique()
+
+
+def test_lowest_and_highest_are_said_once_where_they_are_alike():
+    assert phrases.spread([0.5, -0.004, 0.9]) == "0 to 90"
+    assert phrases.spread([-0.32, 0.25], "+") == "−32 to +25"
+    assert phrases.spread([-0.011, -0.009]) == "−1"
 
 
 def test_each_wording_stands_beside_its_control_in_every_model(world):
@@ -109,6 +124,6 @@ def test_each_wording_stands_beside_its_control_in_every_model(world):
     obeys = made_up(world, negate=0.0)
     deaf = made_up(world, negate=1.0)
     table = answers.wordings_of({"one": deaf, "other": obeys})
-    without = table.loc["a picture of {b} without a {c}"]
+    without = table.loc["a picture of B without X"]
     assert (without.one, without.other) == ("100 % (100 %)", "0 % (100 %)")
     assert len(table) == len(set(deaf.wording[deaf.control != ""]))

@@ -10,7 +10,6 @@ import pytest
 from test_figures import CONDITIONS, drawn, fake_scores
 from test_why_answers import cells, negating
 from whitebear import stats
-from whitebear.book.chapters.every_wording import naming
 from whitebear.book.figures import attention, inside, presence, taught, text_states
 from whitebear.book.figures.forest import dot, forest, point
 from whitebear.book.figures.style import MARKERS, PALETTE, with_holes
@@ -124,7 +123,7 @@ def test_rates_with_all_concepts_on_top(scores):
     panels = []
     for name in in_order(CONDITIONS):
         rows = [Estimate(r.rate, r.low, r.high, r.n, 1) for r in by.loc[name].itertuples()]
-        total = stats.rate(scores[scores.condition == name])
+        total = stats.rate(scores[scores.condition == name], over=stats.KIND)
         panels.append(pd.DataFrame({name: [total, *rows]}))
     figure = presence.rates(scores)
     assert_shows(figure, *panels)
@@ -146,11 +145,6 @@ def test_wordings_controls_and_differences(scores):
     assert rows_of(figure.axes[0]) == [labels[w] for w in order]
     told = [text.replace(" %", "") for text in table.difference[order].map(Estimate.percent)]
     assert texts(figure.axes[0]) == told
-    named = naming(scores)
-    figure = presence.differences(named, "points")
-    assert_shows(figure, named[["difference"]])
-    told = [text.partition("   ")[2] for text in texts(figure.axes[0])]
-    assert told == [f"n = {e.n}" for e in named.difference]
 
 
 def test_places_and_layers_of_the_text_encoder():

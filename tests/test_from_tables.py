@@ -68,6 +68,9 @@ def test_what_the_pages_say_in_words_is_so(numbers, shipped):
     assert change["forget_only", "forget-only-memory"] > 0.2, "a rise"
     assert share(shipped, condition="omit") == 0, "what is not named is never drawn"
     assert share(shipped, condition="mention") > share(shipped, condition="negate")
+    assert rate["negate-no"] < 0.05, "obeys"
+    for wording in ("negate-without", "negate-not-draw"):
+        assert -0.15 < change["negate", wording] < 0 and rate[wording] > 0.8, "hardly"
     assert numbers["table_hypotheses_held"] == "none"
     ends = [int(numbers[f"table_hypotheses_{end}"]) for end in ("refuted", "open", "split")]
     assert sum(ends) == int(numbers["table_hypotheses"]) == 6

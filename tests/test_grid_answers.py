@@ -7,6 +7,7 @@ from whitebear import stats
 from whitebear.book.chapters import every_wording as grid_answers
 from whitebear.book.figures import presence as figures
 from whitebear.book.figures.style import look_of, signed_percent
+from whitebear.book.report import phrases
 from whitebear.prompts import load_wordings, name_of, prompt_grid
 
 CONDITIONS = ["affirm", "omit", "mention", "repeat", "describe", "negate", "forget_only",
@@ -41,8 +42,7 @@ def test_wordings_that_suppress_are_counted(obeyed):
     assert answer.startswith(
         f"Of {len(table)} wordings in {kinds} kinds of instruction, {count} lower the rate"
     )
-    assert f"{count} remove at least half" in answer
-    assert "makes it likelier than not naming it: 30 points" in answer
+    assert f"{count} take away at least half" in answer and "None raise it." in answer
 
 
 def test_nothing_suppresses(world):
@@ -50,7 +50,7 @@ def test_nothing_suppresses(world):
     table = stats.by_wording(drawn)
     assert "none lower" in grid_answers.answer(drawn, table)
     verdicts = {claim.verdict for claim in grid_answers.claims(drawn, table)}
-    assert verdicts == {"drawn anyway", "likelier"}
+    assert verdicts == {"drawn anyway", "no change"}
 
 
 def test_a_model_that_cannot_be_asked_says_nothing(world):
@@ -58,17 +58,46 @@ def test_a_model_that_cannot_be_asked_says_nothing(world):
     assert grid_answers.answer(blind, stats.by_wording(blind)).startswith("Nothing can be said")
 
 
-def test_naming_is_held_against_silence(obeyed):
-    named = grid_answers.naming(obeyed)
-    assert list(named.index) == ["negate", "forget_only", "mention"]
-    assert named.difference["negate"].value == pytest.approx(0.3)
-    assert named.difference["mention"].value == pytest.approx(1.0)
+def test_a_wording_that_goes_the_other_way_is_named_and_judged_by_itself(world):
+    """As “Erase every X ... then draw B” did, inside a mean of −3 points that said nothing."""
+    other = scores(world, {"forget_only": 0.4, "mention": 0.4})
+    up = other.wording.isin(["forget-only-memory", "mention-look"])
+    down = other.wording.isin(["forget-only-look", "mention-memory"])
+    other.loc[up, "present"], other.loc[down, "present"] = True, other[down].seed >= 7
+    table = stats.by_wording(other)
+    assert list(grid_answers.raising(table).index) == ["forget-only-memory"]
+    answer = grid_answers.answer(other, table)
+    assert "1 raises it: “Erase every X from your memory, then generate a picture of B.”" in answer
+    claims = {claim.claim: claim for claim in grid_answers.claims(other, table)}
+    kind = claims["“Forget it, draw the place” suppresses the concept"]
+    assert kind.verdict == "undecided" and "by wording −70 to +70" in kind.estimate
+    words = {name: claim.verdict for name, claim in claims.items() if " changes how " in name}
+    assert len(words) == len(table)
+    verdict = "“Erase every X from your memory, then generate a picture of B.” changes how often"
+    assert words[f"{verdict} X is drawn"] == "raises it"
+    assert words["“Forget the X. Now draw a picture of B.” changes how often X is drawn"] == (
+        "takes away half or more"
+    )
+
+
+def test_a_control_that_never_shows_it_leaves_no_room(world):
+    table = stats.by_wording(scores(world, {"forget_only": 1.0, "mention": 1.0}))
+    words = phrases.changes(table)
+    assert set(words[table.condition == "forget_only"]) == {"no room"}
+    assert "forget-only" in phrases.obeyed(table)["open"]
+
+
+def test_a_name_under_negation_is_held_against_the_same_name(obeyed):
+    table = grid_answers.unasked(stats.by_wording(obeyed))
+    assert set(table.condition) == {"negate", "forget_only"}
+    assert table.control_value.eq(1).all()
 
 
 def test_conclusions_are_one_word_each(obeyed):
-    found = grid_answers.conclusions(obeyed, stats.by_wording(obeyed))
+    table = stats.by_wording(obeyed)
+    found = grid_answers.conclusions(obeyed, table)
     assert found["asking makes a difference"] == "yes"
-    assert "asked to leave it out" in found["instructions that leave more than silence does"]
+    assert found["obeyed"] == ", ".join(table.index[table.condition == "negate"])
 
 
 def test_figures_of_the_grid(obeyed):
@@ -78,8 +107,7 @@ def test_figures_of_the_grid(obeyed):
         "affirm", "omit", "repeat", "forget_then_request", "negate", "mention", "forget_only",
         "reinforced", "role", "describe", "implicit")]  # fmt: skip
     assert len(figures.wordings(table).axes[0].get_yticks()) == len(table)
-    named = grid_answers.naming(obeyed)
-    assert figures.differences(named, "points").axes
+    assert figures.beside_controls(grid_answers.unasked(table)).axes
 
 
 def test_every_condition_has_a_look_of_its_own():

@@ -4,77 +4,26 @@ import ast
 import math
 import re
 
-import pandas as pd
 import pytest
 
-from whitebear import stats
-from whitebear.book.chapters import (
-    another_encoder,
-    every_wording,
-    told_to_forget,
-    where_the_word_travels,
-    why_it_fails,
-)
+from remake import NEED_WEIGHTS, REMADE
 from whitebear.book.report import claim, rules
 from whitebear.book.report.published import read_published
-from whitebear.files import RESULTS, ROOT
-from whitebear.measures import swaps
-from whitebear.pocket.experiments import results as why
-from whitebear.pocket.experiments.repair import REPAIRS, Repair
-from whitebear.pocket.experiments.teach import load_cells
+from whitebear.files import ROOT
 from whitebear.stats import Estimate
 
 PUBLISHED = read_published()
 
 
-def scores(chapter: str) -> pd.DataFrame:
-    return pd.read_parquet(RESULTS / f"{chapter}.parquet")
-
-
-def of_told_to_forget():
-    return told_to_forget.claims(scores("03_told_to_forget"))
-
-
-def of_every_wording():
-    table = scores("04_every_wording")
-    attributes = ("red", "pencil")  # colours and styles stand in the same file
-    objects = table[table.groupby("concept").condition.transform("nunique") > 5]
-    assert not set(attributes) & set(objects.concept)
-    return every_wording.claims(objects, stats.by_wording(objects))
-
-
-def of_where_the_word_travels():
-    return where_the_word_travels.claims(swaps.shares(scores("08_where_the_word_travels")))
-
-
-def of_why_it_fails():
-    results = why.load_results(load_cells())
-    repairs = why.load_results(load_cells(REPAIRS, Repair))
-    asked = why.quality(results["shipped"])
-    again = why_it_fails.repair(repairs, asked, why.PLAIN, "a plain “without”")
-    return [*why_it_fails.claims(results, repairs, asked), *why_it_fails.plain(results), again]
-
-
-def of_another_encoder():
-    drawn = scores("11_another_encoder")
-    own, other = (drawn[drawn.encoder == name].reset_index(drop=True) for name in ("own", "other"))
-    return another_encoder.predictions(another_encoder.by_wording(own, other))
-
-
-@pytest.mark.parametrize(
-    ("chapter", "remake"),
-    [
-        ("03_told_to_forget", of_told_to_forget),
-        ("04_every_wording", of_every_wording),
-        ("08_where_the_word_travels", of_where_the_word_travels),
-        ("09_why_it_fails", of_why_it_fails),
-        ("11_another_encoder", of_another_encoder),
-    ],
-)
-def test_published_claims_come_out_of_the_published_pictures(chapter, remake):
+@pytest.mark.parametrize("chapter", REMADE)
+def test_published_claims_come_out_of_the_published_pictures(chapter):
     """Every number and word, but for numbers that need a model's weights."""
+    claims, numbers = REMADE[chapter]()
+    assert numbers.items() <= PUBLISHED[chapter]["numbers"].items()
     theirs = {record["claim"]: record for record in PUBLISHED[chapter]["claims"]}
-    for mine in claim.as_records(remake()):
+    stay = {name for name in theirs if name.startswith(NEED_WEIGHTS.get(chapter, "none"))}
+    assert {one.claim for one in claims} == set(theirs) - stay
+    for mine in claim.as_records(claims):
         his = theirs[mine["claim"]]
         assert {k: v for k, v in mine.items() if isinstance(v, str)} == {
             k: v for k, v in his.items() if isinstance(v, str)
@@ -106,16 +55,43 @@ def test_published_verdicts_follow_from_the_published_estimates(chapter, words, 
 @pytest.mark.parametrize("rule", rules.RULES, ids=lambda rule: rule.judged)
 def test_what_cannot_be_told_gets_no_verdict_but_the_last(rule):
     nan = Estimate(math.nan, math.nan, math.nan, 0, 0)
-    names = {"p", "suppression", "steps", "none", "natural", "much", "encoder", "denoiser",
-             "shipped", "good", "tried", "way", "gained", "judged", "obeyed", "rival"}  # fmt: skip
+    ends = {f"{name}_{end}" for name in ("none", "natural", "much", "encoder", "denoiser", "way")
+            for end in ("low", "high")}  # fmt: skip
+    names = ends | {"p", "taken", "control", "steps", "shipped", "good", "failed", "tried",
+                    "gained", "judged", "obeyed", "rival"}  # fmt: skip
     assert rule(nan, nan, **dict.fromkeys(names, math.nan)) == rule.otherwise
 
 
 def test_the_hypothesis_of_the_two_parts():
-    judge = lambda denoiser, encoder: rules.WHERE(denoiser=denoiser, encoder=encoder)  # noqa: E731
-    assert judge(0.5, 0.09) == "holds"
-    assert judge(0.5, 0.1) == judge(0.49, 0.0) == judge(-0.1, 0.2) == "refuted"
-    assert judge(math.nan, 0.2) == judge(0.9, math.nan) == "open"
+    def judge(denoiser, encoder):
+        ends = {"denoiser": denoiser, "encoder": encoder}
+        return rules.WHERE(**{f"{n}_{end}": x for n, e in ends.items()
+                              for end, x in zip(("low", "high"), e, strict=True)})  # fmt: skip
+
+    assert judge((0.5, 0.7), (0.0, 0.09)) == "holds"
+    assert judge((0.5, 0.7), (0.1, 0.2)) == judge((0.3, 0.49), (0.0, 0.3)) == "refuted"
+    assert judge((0.4, 0.7), (0.0, 0.09)) == judge((0.5, 0.7), (0.0, 0.2)) == "open"
+    nan = math.nan, math.nan
+    assert judge(nan, (0.2, 0.3)) == judge((0.9, 1.0), nan) == "open"
+
+
+@pytest.mark.parametrize(
+    ("rule", "low", "high", "word"),
+    [
+        (rules.OBEYS, 0.25, 0.91, "open"), (rules.OBEYS, 0.5, 0.9, "obeys"),
+        (rules.OBEYS, -0.1, 0.49, "does not obey"),
+        (rules.PLAIN, -0.63, 0.38, "open"), (rules.PLAIN, -1.0, -0.5, "yes"),
+        (rules.PLAIN, -0.46, -0.02, "no"),
+    ],
+)  # fmt: skip
+def test_a_wide_interval_leaves_it_open_wherever_its_middle_lies(rule, low, high, word):
+    assert rule(Estimate((low + high) / 2, low, high, 9, 9)) == word
+
+
+def test_a_repair_that_may_obey_refutes_nothing():
+    assert rules.REPAIR(good=0, tried=3, failed=2) == "open"
+    assert rules.REPAIR(good=0, tried=3, failed=3) == "refuted"
+    assert rules.REPAIR(good=1, tried=3, failed=2) == "holds"
 
 
 def test_the_table_has_a_row_a_rule_and_stands_on_the_page_of_claims():

@@ -28,6 +28,7 @@ from whitebear.stats.intervals import (
     wilson,
 )
 from whitebear.stats.pictures import (
+    KIND,
     RUNS,
     add_affirm,
     add_control,
@@ -46,6 +47,7 @@ from whitebear.stats.pictures import (
 __all__ = [
     "Estimate",
     "FACTORS",
+    "KIND",
     "LEVEL",
     "RESAMPLES",
     "RUNS",

@@ -12,6 +12,7 @@ from whitebear.stats.intervals import LEVEL, SEED, Estimate, agresti_min, ratio,
 
 RUNS = 3  # as many at least, to say something about other training runs
 CONCEPTS = ("concept",)
+KIND = ("concept", "wording")  # what a statement about a kind of instruction speaks about
 
 
 def _estimate(rows: pd.DataFrame, columns: list, statistic, independent, level, over, ends=None):
@@ -166,14 +167,15 @@ def by_concept(scores: pd.DataFrame) -> pd.DataFrame:
 def summary(scores: pd.DataFrame) -> pd.DataFrame:
     """One row a condition: rate, suppression and paired difference with intervals, and the counts.
 
-    Columns condition, n, concepts, then rate, suppression, difference as `Estimate`s.
+    Columns condition, n, concepts, then rate, suppression, difference as `Estimate`s. A condition
+    is all its wordings, so the intervals speak about other wordings as well as other concepts.
     """
     with_affirm, with_control = add_affirm(scores), add_control(scores)
     rows = []
     for condition in dict.fromkeys(scores.condition):
-        total = rate(scores[scores.condition == condition])
-        removed = suppression(with_affirm[with_affirm.condition == condition])
-        change = paired_difference(with_control[with_control.condition == condition])
+        total = rate(scores[scores.condition == condition], over=KIND)
+        removed = suppression(with_affirm[with_affirm.condition == condition], over=KIND)
+        change = paired_difference(with_control[with_control.condition == condition], over=KIND)
         rows.append((condition, total.n, total.concepts, total, removed, change))
     columns = ["condition", "n", "concepts", "rate", "suppression", "difference"]
     return pd.DataFrame(rows, columns=columns)
@@ -182,8 +184,9 @@ def summary(scores: pd.DataFrame) -> pd.DataFrame:
 def by_wording(scores: pd.DataFrame) -> pd.DataFrame:
     """One row an instruction: what each wording does, held against its own control.
 
-    Index wording; columns condition, text, heldout, n, rate, suppression, difference
-    (`Estimate`s), control_value (its control's rate), p (sign flips), p_holm (adjusted).
+    Index wording; columns condition, text, heldout, n, rate, suppression, difference, near (that
+    with its 90 % interval), taken (away of what its control shows; all `Estimate`s), control_value
+    (its control's rate), p (sign flips), p_holm (adjusted).
     """
     with_control, rows = add_control(add_affirm(scores)), {}
     for wording, some in with_control.groupby("wording", sort=False):
@@ -191,6 +194,7 @@ def by_wording(scores: pd.DataFrame) -> pd.DataFrame:
             "condition": some.condition.iloc[0], "text": some.text.iloc[0],
             "heldout": bool(some.heldout.iloc[0]), "n": len(some), "rate": rate(some),
             "suppression": suppression(some), "difference": paired_difference(some),
+            "near": paired_difference(some, level=0.90), "taken": taken_away(some),
             "control_value": some.control_value.mean(), "p": sign_flip_p(some),
         }  # fmt: skip
     table = pd.DataFrame.from_dict(rows, orient="index")

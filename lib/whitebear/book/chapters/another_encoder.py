@@ -6,10 +6,10 @@ import pandas as pd
 from whitebear import stats
 from whitebear.book.report import rules
 from whitebear.book.report.claim import Claim, made
-from whitebear.book.report.phrases import points
+from whitebear.book.report.phrases import points, said
 from whitebear.measures import text_states as encoder
 from whitebear.pocket.experiments import inside as mechanism
-from whitebear.prompts import fill, name_of
+from whitebear.prompts import name_of
 from whitebear.stats import Estimate
 
 CONDITIONS = ("affirm", "omit", "negate", "forget_only", "forget_then_request")
@@ -47,15 +47,11 @@ def by_wording(own: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     for wording, some in tables["own"].groupby("wording", sort=False):
         pairs = {name: t[t.wording == wording] for name, t in tables.items()}
         rows[wording] = {
-            "condition": some.condition.iloc[0], "text": _said(some.text.iloc[0]),
+            "condition": some.condition.iloc[0], "text": said(some.text.iloc[0]),
             "room": min(t.control_value.mean() for t in pairs.values()),
             **{name: stats.taken_away(t) for name, t in pairs.items()},
         }  # fmt: skip
     return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def _said(text: str) -> str:
-    return fill(text, c="X", o="Y", b="B", d="{what X is}")[0]
 
 
 def gained(wordings: pd.DataFrame) -> pd.DataFrame:

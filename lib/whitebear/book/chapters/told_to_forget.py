@@ -1,7 +1,5 @@
 """Chapter 03: what the numbers say, in words that follow them whichever way they turn out."""
 
-import math
-
 import pandas as pd
 
 from whitebear import stats
@@ -9,16 +7,20 @@ from whitebear.book.report import rules
 from whitebear.book.report.claim import Claim, made
 from whitebear.book.report.phrases import (
     by_condition,
-    by_wording,
     changed,
+    differ,
     instructed,
     instrument,
+    obeyed,
+    one_by_one,
     outcome,
     points,
     quoted,
+    said,
+    spread,
     usable,
+    wording_claims,
 )
-from whitebear.prompts import name_of
 from whitebear.scoring import calibration
 
 INSTRUMENT = {
@@ -48,60 +50,57 @@ def judge(scores: pd.DataFrame) -> str:
 
 
 def answer(scores: pd.DataFrame) -> str:
-    """One sentence for the chapter's question."""
-    table, conditions = by_condition(scores), instructed(scores)
+    """What the model draws, in a sentence a kind of instruction: its wordings one by one where
+    they differ, all together where they do not."""
+    table, wordings = by_condition(scores), stats.by_wording(scores)
     if not usable(table):
         return f"Nothing can be said about obedience here: {instrument(table)}."
-    parts = [
-        f"“{name_of(c)}” leaves the concept in {table.rate[c].percent()} of the pictures"
-        f"{by_wording(scores, c)}"
-        for c in conditions
-    ]
+    conditions = instructed(scores)
     verdict = {
         frozenset({"drawn anyway"}): "It draws it anyway",
         frozenset({"left out"}): "It leaves it out, as told",
-    }.get(frozenset(outcome(table, c) for c in conditions), "It depends on how it is told")
+    }.get(frozenset(outcome(table, c) for c in conditions), "It depends on the words")
+    parts = [_told(c, table, wordings[wordings.condition == c]) for c in conditions]
+    return f"{verdict}. {' '.join(parts)} X is the concept, Y another object, B a place."
+
+
+def _told(condition: str, table: pd.DataFrame, wordings: pd.DataFrame) -> str:
+    if differ(wordings):
+        return (
+            f"{quoted(condition)}, wording by wording, and in brackets the same words without the"
+            f" instruction: {one_by_one(wordings)}."
+        )
+    same = [rules.SAME(None, near) for near in wordings.near].count("yes")
     return (
-        f"{verdict}: {', and '.join(parts)},"
-        f" against {table.rate['affirm'].percent()} for a plain request."
+        f"{quoted(condition)}: {table.rate[condition].percent()}; in {same} of {len(wordings)}"
+        f" wordings the instruction is shown to change it by less than"
+        f" {100 * rules.MARGIN:.0f} points."
     )
 
 
 def conclusions(scores: pd.DataFrame) -> pd.Series:
-    """One robust word or yes/no a question: what a rerun on another machine must find again."""
-    table = by_condition(scores)
-    found = {"asking makes a difference": "yes" if usable(table) else "no"}
-    for condition in instructed(scores):
-        found[name_of(condition)] = _outcomes(table, condition)
-        if "omit" in table.index:
-            above = table.rate[condition].value - table.rate["omit"].value
-            found[f"{name_of(condition)}, above “not mentioned”"] = rules.ABOVE(value=above)
-    return pd.Series(found, name="outcome")
-
-
-def _outcomes(table: pd.DataFrame, condition: str) -> str:
-    """The word for either end of the interval: what a rerun can be held to, near a boundary too."""
-    removed = table.suppression[condition]
-    if not usable(table) or math.isnan(removed.low):
-        return outcome(table, condition)
-    ends = [rules.SUPPRESSION(value=end) for end in (removed.low, removed.high)]
-    return " to ".join(dict.fromkeys(ends))
+    """One robust word a question: what a rerun on another machine must find again."""
+    found = {"asking makes a difference": "yes" if usable(by_condition(scores)) else "no"}
+    return pd.Series(found | obeyed(stats.by_wording(scores)))
 
 
 def claims(scores: pd.DataFrame) -> list[Claim]:
-    """Whether the instrument works, and what each instruction changes by itself."""
+    """Whether the instrument works, what each kind of instruction changes by itself, over all its
+    wordings, and what each wording does."""
     table, pairs, found = by_condition(scores), stats.add_control(scores), []
+    wordings = stats.by_wording(scores)
     works, about = "yes" if usable(table) else "no", "asked for against not mentioned"
     for condition, claim in INSTRUMENT.items():
         if condition in table.index:
             rate = table.rate[condition]
             found.append(made(claim, rate, works, "fig-rates", of="pictures", control=about))
     for condition in instructed(scores):
-        change = table.difference[condition]
+        change, own = table.difference[condition], wordings[wordings.condition == condition]
         claim = f"{quoted(condition)} by itself changes how often it is drawn"
         verdict = changed(pairs[pairs.condition == condition])
-        found.append(made(claim, change, verdict, "fig-beside-controls", points(change)))
-    return found
+        text = f"{points(change)}; by wording {spread((e.value for e in own.difference), '+')}"
+        found.append(made(claim, change, verdict, "fig-beside-controls", text))
+    return found + wording_claims(wordings, "fig-beside-controls")
 
 
 def wordings_of(models: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -111,7 +110,7 @@ def wordings_of(models: dict[str, pd.DataFrame]) -> pd.DataFrame:
     for name, scores in models.items():
         groups = stats.add_control(scores).groupby("text", sort=False)
         columns[name] = groups[["present", "control_value"]].mean().apply(_beside, axis=1)
-    return pd.DataFrame(columns).rename_axis("prompt (control in brackets)")
+    return pd.DataFrame(columns).rename(said).rename_axis("prompt (control in brackets)")
 
 
 def _beside(row: pd.Series) -> str:

@@ -41,10 +41,17 @@ def dose(results: dict[str, Result]) -> Claim:
     none, natural, much = (
         why.suppression(why.runs_of(results, r, r), TRAINED) for r in (0.0, NATURAL, TAUGHT)
     )
-    verdict = rules.DOSE(none=none.value, natural=natural.value, much=much.value)
+    verdict = rules.DOSE(**_ends(none=none, natural=natural, much=much))
     text = f"{none.percent()} at 0, {natural.percent()} at 0.58 %, {much.percent()} at 20 %"
     return _claim("Obedience to instructions grows with the share of negated captions", much, text,
                   "the same training without negated captions", verdict, "fig-dose")  # fmt: skip
+
+
+def _ends(**found: Estimate) -> dict[str, float]:
+    """The ends of intervals under the names that rules give them: "much_low", "much_high"."""
+    return {
+        f"{name}_{end}": getattr(e, end) for name, e in found.items() for end in ("low", "high")
+    }
 
 
 def habit(results: dict[str, Result]) -> Claim:
@@ -63,7 +70,7 @@ def where(results: dict[str, Result]) -> Claim:
         why.suppression(why.runs_of(results, *cell), TRAINED)
         for cell in ((TAUGHT, 0.0), (0.0, TAUGHT))
     )
-    verdict = rules.WHERE(encoder=encoder.value, denoiser=denoiser.value)
+    verdict = rules.WHERE(**_ends(encoder=encoder, denoiser=denoiser))
     interaction = why.factorial(results, TRAINED)["interaction"]
     text = (f"{denoiser.percent()} with the denoiser taught alone, {encoder.percent()} with the"
             f" encoder alone; interaction {points(interaction)}")  # fmt: skip
@@ -88,16 +95,16 @@ def repair(
     """6: a short training of one part alone restores obedience (to what `pick` takes) at a small
     cost. Declared for instructions; for a plain “without” it was decided later."""
     found = {name: why.suppression([result], pick) for name, result in repairs.items()}
-    good = [
-        name
-        for name, e in found.items()
-        if rules.OBEYS(e) == "obeys" and why.keeps_quality(repairs[name], asked)
-    ]
+    kept = {name for name in found if why.keeps_quality(repairs[name], asked)}
+    words = {name: rules.OBEYS(e) for name, e in found.items()}
+    good = [name for name, word in words.items() if word == "obeys" and name in kept]
+    failed = [name for name, word in words.items() if word == "does not obey" or name not in kept]
     if good:
         size = lambda name: [repairs[name].record["cell"][k] for k in ("steps", "examples")]  # noqa: E731
         least = min(good, key=size)
         text = f"{least}: {found[least].percent()}, asked objects in " + (
-            f"{100 * why.quality(repairs[least]):.0f} % of pictures"
+            f"{100 * why.quality(repairs[least]):.0f} % of pictures, both of a pair in"
+            f" {100 * repairs[least].record['quality'][BOTH]:.0f} %"
         )
         best = found[least]
     elif found:
@@ -106,7 +113,7 @@ def repair(
         text = f"at best {least}: {best.percent()}"
     else:
         best, text = Estimate(np.nan, np.nan, np.nan, 0, 0), "not run"
-    verdict = rules.REPAIR(good=len(good), tried=len(found))
+    verdict = rules.REPAIR(good=len(good), tried=len(found), failed=len(failed))
     name = f"A short training of one part restores obedience to {what}"
     return _claim(name, best, text, "the shipped model", verdict, "fig-repair")
 
@@ -138,9 +145,13 @@ def answer(results: dict[str, Result]) -> str:
     none, encoder, denoiser, both = effect.values()
     enough = [name for name, e in (("the text encoder", encoder), ("the denoiser", denoiser))
               if rules.PLAIN(e) == "yes"]  # fmt: skip
-    parts = {0: "either part alone is not enough", 1: f"{''.join(enough)} alone is enough",
-             2: "either part alone is enough"}[len(enough)]  # fmt: skip
-    runs = why.runs_of(results, TAUGHT, TAUGHT)
+    parts = {
+        0: "either part alone is not shown to be enough",
+        1: f"{''.join(enough)} alone is enough",
+        2: "either part alone is enough",
+    }[len(enough)]
+    runs, word = why.runs_of(results, TAUGHT, TAUGHT), rules.OBEYS(told)
+    word = "is not shown to obey" if word == rules.OPEN else word
     words = {w for run in runs for w in PLAIN(run.scores).wording}
     return (
         "Where 20 % of the further training captions negated, “without” changes how often the"
@@ -149,7 +160,7 @@ def answer(results: dict[str, Result]) -> str:
         f" {points(encoder)}, denoiser {points(denoiser)}). This was found by exploring, not"
         f" declared: it rests on {len(words)} wording{'s' * (len(words) != 1)},"
         f" {both.concepts} objects and {len(runs)} training run{'s' * (len(runs) != 1)} of each"
-        f" kind. The model that learned both {rules.OBEYS(told)} an instruction to forget what it"
+        f" kind. The model that learned both {word} an instruction to forget what it"
         f" is then asked to draw: {told.percent()} of it is suppressed. Its captions did say"
         " “forget the bear”, but none of them was such a prompt."
     )
@@ -188,7 +199,7 @@ def exchanged(table: pd.DataFrame) -> list[Claim]:
     """Decided later: is the fall of attention why obeyed wordings are obeyed?
 
     table: of `mechanism.exchange_table`. A change of attention does it if it moves the rate at
-    least half of the way from the one wording's to the other's.
+    least half of the way from the one wording's to the other's, by the interval of the moved rate.
     """
     claims = []
     for words, other, name in (
@@ -199,10 +210,13 @@ def exchanged(table: pd.DataFrame) -> list[Claim]:
         if found is None:
             continue
         own, there = (table.rate[w, "its own"].value for w in (words, other))
-        way = (found.value - own) / (there - own) if there != own else np.nan
+        ends = [
+            (e - own) / (there - own) if there != own else np.nan for e in (found.low, found.high)
+        ]
+        verdict = rules.EXCHANGE(way_low=min(ends), way_high=max(ends))
         text = f"drawn in {found.percent()}, with its own attention in {100 * own:.0f} %"
         claims.append(_claim(name, found, text, "the same words with their own attention",
-                             rules.EXCHANGE(way=way), "fig-taught-attention"))  # fmt: skip
+                             verdict, "fig-taught-attention"))  # fmt: skip
     return claims
 
 

@@ -33,12 +33,12 @@ def _points(change: Estimate) -> str:
 def rates(scores: pd.DataFrame) -> Figure:
     """How often the concept is there: a panel a condition, a row a concept, all concepts on top.
 
-    Rows have Wilson intervals; the top row resamples concepts (cluster bootstrap).
+    Rows have Wilson intervals; that of the top row speaks about other concepts and wordings.
     """
     table = stats.by_concept(scores).set_index(["condition", "concept"])
     concepts, panels = list(dict.fromkeys(scores.concept)), {}
     for condition in in_order(scores.condition):
-        rows = {"all": stats.rate(scores[scores.condition == condition])}
+        rows = {"all": stats.rate(scores[scores.condition == condition], over=stats.KIND)}
         for row in table.loc[condition].loc[concepts].itertuples():
             rows[row.Index] = Estimate(row.rate, row.low, row.high, row.n, 1)
         panels[textwrap.fill(name_of(condition), 14)] = pd.DataFrame({condition: rows})
@@ -61,7 +61,7 @@ def suppression(scores: pd.DataFrame) -> Figure:
     """
     rows = stats.add_affirm(scores)
     chosen = {c: rows[rows.condition == c] for c in in_order(scores.condition) if c != "affirm"}
-    found = {condition: stats.suppression(some) for condition, some in chosen.items()}
+    found = {name: stats.suppression(some, over=stats.KIND) for name, some in chosen.items()}
     figure = forest({"": pd.DataFrame({"": found})}, _large, name_of, 6.2, 0.45)
     (axes,) = figure.axes
     for y, (condition, some) in enumerate(chosen.items()):
@@ -149,15 +149,4 @@ def wordings(table: pd.DataFrame) -> Figure:
     beside(axes, map(_points, table.difference), x=1.02, bold=bold, fontsize=7)
     guide(axes, 0)
     change_axis(axes, "change against its control, points")
-    return figure
-
-
-@in_style
-def differences(table: pd.DataFrame, label: str) -> Figure:
-    """Differences (column `difference`, `stats.Estimate`s; index condition) as dots, in points."""
-    figure = forest({"": table[["difference"]]}, _large, name_of, 6.8, 0.42)
-    (axes,) = figure.axes
-    beside(axes, [f"{_points(found)}   n = {found.n}" for found in table.difference])
-    guide(axes, 0)
-    change_axis(axes, label)
     return figure

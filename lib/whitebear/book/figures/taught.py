@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from whitebear.book.figures.forest import change_axis, forest, guide, share_axis, singles
 from whitebear.book.figures.style import FAINT, INK, MARKERS, MUTED, PALETTE, in_style
+from whitebear.book.report import rules
 from whitebear.pocket.experiments import results as why
 from whitebear.pocket.experiments.results import Pick, Result, instructions
 from whitebear.prompts import name_of
@@ -86,7 +87,7 @@ def effects(
     measures = {name: partial(why.effect, pick=pick) for name, pick in picks.items()}
     figure = _cells(results, order, measures)
     for axes in figure.axes:
-        guide(axes, -why.OBEYS, "--")
+        guide(axes, -rules.HALF, "--")
         axes.set_xticks([-1, -0.5, 0])
         change_axis(axes, "change, points", -1.04, 0.15)
     return figure
@@ -96,7 +97,7 @@ def _up_to_obedience(figure: Figure) -> Figure:
     """Panels of suppression on one scale, with the line from which a model obeys."""
     low = min(-0.25, *(axes.dataLim.x0 - 0.02 for axes in figure.axes))
     for axes in figure.axes:
-        guide(axes, why.OBEYS, "--")
+        guide(axes, rules.HALF, "--")
         share_axis(axes, "suppression, %", low)
     return figure
 
@@ -179,7 +180,7 @@ def _with_most_examples(results: dict[str, Result], part: str) -> list[Result]:
 
 def suppression_axis(axes: Axes) -> None:
     """A vertical axis of suppression, with the line from which a model obeys."""
-    axes.axhline(why.OBEYS, color=MUTED, linewidth=0.8, linestyle="--")
+    axes.axhline(rules.HALF, color=MUTED, linewidth=0.8, linestyle="--")
     axes.set_ylim(-0.25, 1.04)
     axes.set_yticks([0, 0.5, 1], ["0", "50", "100"])
     axes.set_ylabel("suppression, %")

@@ -20,7 +20,8 @@ from whitebear.pocket.experiments.results import INSTRUCTIONS, Pick, Result, eff
 SHIPPED = "04_every_wording.parquet"
 TAUGHT = 0.2  # share of negated captions that a taught part read
 RATES = {
-    "shipped": ("affirm-with", "negate-without", "mention-paper", "forget-only-paper",
+    "shipped": ("affirm-with", "omit-picture", "negate-no", "negate-without", "negate-not-draw",
+                "mention-paper", "forget-only-paper", "forget-only-look", "forget-only-memory",
                 "forget-paper"),
     "second": ("affirm-with", "negate-without", "forget-paper"),
     "taught": ("affirm-with", "negate-without", "mention-paper", "forget-only-paper",
@@ -30,7 +31,15 @@ RATES = {
 }  # fmt: skip
 COUNTED = ("shipped", "second", "taught", "exchanged")  # models whose pictures a wording are said
 CHANGES = {
-    "shipped": ("negate-no", "negate-not-draw", "forget-only-look", "forget-only-memory"),
+    "shipped": (
+        "negate-no",
+        "negate-without",
+        "negate-not-draw",
+        "forget-only-paper",
+        "forget-only-look",
+        "forget-only-memory",
+        "forget-paper",
+    ),
     "taught": ("forget-only-paper",),
 }
 ATTENTION = ("forget-paper", "negate-no")  # what attention to the word loses, as a share

@@ -1,10 +1,13 @@
 """Numbers and findings as text, for more than one chapter."""
 
+from collections.abc import Iterable
+
 import pandas as pd
 
 from whitebear import stats
 from whitebear.book.report import rules
-from whitebear.prompts import name_of
+from whitebear.book.report.claim import Claim, made
+from whitebear.prompts import fill, name_of
 from whitebear.stats import Estimate
 
 
@@ -24,19 +27,32 @@ def quoted(condition: str) -> str:
     return f"“{name_of(condition).capitalize()}”"
 
 
-def by_wording(scores: pd.DataFrame, condition: str) -> str:
-    """ " (0 to 90 % by wording)" where the wordings of a condition differ by more than the margin.
+def said(text: str) -> str:
+    """A wording for prose: X is the concept, Y another object, B a place.
 
-    The interval of their mean resamples concepts; it says nothing about other wordings.
+    >>> said("a picture of a {o} without a {c}")
+    'a picture of Y without X'
     """
-    rates = scores[scores.condition == condition].groupby("wording").present.mean()
-    if rates.max() - rates.min() <= rules.MARGIN:
-        return ""
-    return f" ({round(100 * rates.min())} to {round(100 * rates.max())} % by wording)"
+    return fill(text, c="X", o="Y", b="B", d="{what X is}")[0]
+
+
+def spread(values: Iterable[float], sign: str = "") -> str:
+    """The lowest and the highest of some shares in percent: "0 to 90"; sign "+": "−32 to +25"."""
+    values = list(values)
+    ends = (f"{100 * end:{sign}.0f}" for end in (min(values), max(values)))
+    ends = dict.fromkeys("0" if float(end) == 0 else end for end in ends)
+    return " to ".join(ends).replace("-", "−")
+
+
+def differ(wordings: pd.DataFrame) -> bool:
+    """Whether rates, or changes, lie further apart than the margin; rows of `stats.by_wording`."""
+    values = wordings[["rate", "difference"]].map(lambda e: e.value)
+    return bool((values.max() - values.min() > rules.MARGIN).any())
 
 
 def by_condition(scores: pd.DataFrame) -> pd.DataFrame:
-    """`stats.summary` with the conditions as its index."""
+    """`stats.summary` with the conditions as its index: each with all its wordings, so its
+    intervals speak about other wordings, too."""
     return stats.summary(scores).set_index("condition")
 
 
@@ -52,7 +68,7 @@ def usable(table: pd.DataFrame) -> bool:
     """
     if not {"affirm", "omit"} <= set(table.index):
         return False
-    return rules.ASKING(value=table.rate["affirm"].value - table.rate["omit"].value) == "yes"
+    return rules.ASKING(low=table.rate["affirm"].low - table.rate["omit"].high) == "yes"
 
 
 def outcome(table: pd.DataFrame, condition: str) -> str:
@@ -61,9 +77,52 @@ def outcome(table: pd.DataFrame, condition: str) -> str:
 
 
 def changed(pairs: pd.DataFrame) -> str:
-    """What an instruction changes by itself, in one word; pairs: rows of `stats.add_control`."""
-    near = stats.paired_difference(pairs, level=0.90)
-    return rules.CHANGE(stats.paired_difference(pairs), near)
+    """What a kind of instruction changes by itself, in one word; pairs: rows of its wordings, of
+    `stats.add_control`."""
+    near = stats.paired_difference(pairs, 0.90, over=stats.KIND)
+    return rules.CHANGE(stats.paired_difference(pairs, over=stats.KIND), near)
+
+
+def changes(wordings: pd.DataFrame) -> pd.Series:
+    """The word for each wording, of its own change; wordings: of `stats.by_wording`."""
+    words = [
+        rules.WORDING(
+            row.difference, row.near, p=row.p_holm, taken=row.taken.low, control=row.control_value
+        )
+        for row in wordings.itertuples()
+    ]
+    return pd.Series(words, index=wordings.index, dtype=object)
+
+
+def wording_claims(wordings: pd.DataFrame, figure: str) -> list[Claim]:
+    """A claim for each wording: the name under the instruction against the same name without it.
+
+    wordings: of `stats.by_wording`.
+    """
+    return [
+        made(
+            f"“{said(row.text)}” changes how often X is drawn",
+            row.difference,
+            word,
+            figure,
+            f"{100 * row.rate.value:.0f} %, its control {100 * row.control_value:.0f} %:"
+            f" {points(row.difference)}",
+        )
+        for row, word in zip(wordings.itertuples(), changes(wordings), strict=True)
+    ]
+
+
+def obeyed(wordings: pd.DataFrame) -> dict[str, str]:
+    """Which wordings are obeyed, which are not, and of which a run cannot say: ids, or "none".
+
+    Obeyed is what takes away half or more of what its control shows, by the interval; a control
+    that shows too little leaves no room for that. wordings: of `stats.by_wording`.
+    """
+    words = wordings.taken.map(rules.OBEYS).where(wordings.control_value >= rules.ROOM, rules.OPEN)
+    return {
+        word: ", ".join(wordings.index[words == word]) or "none"
+        for word in ("obeys", "does not obey", rules.OPEN)
+    }
 
 
 def instrument(table: pd.DataFrame) -> str:
@@ -79,20 +138,34 @@ def instrument(table: pd.DataFrame) -> str:
 def findings(scores: pd.DataFrame) -> str:
     """A chapter's findings as a Markdown list: instrument first, then one item an instruction."""
     table, every = by_condition(scores), stats.add_control(scores)
+    wordings = stats.by_wording(scores)
     lines = [f"**The instrument.** {instrument(table).capitalize()}."]
     if not usable(table):
         lines[0] += " That is too little difference: what follows says nothing about obedience."
     for condition in instructed(scores):
         row, pairs = table.loc[condition], every[every.condition == condition]
+        own = wordings[wordings.condition == condition]
+        word, apart = outcome(table, condition), differ(own)
+        if apart and word == rules.UNDECIDED and usable(table):
+            word = "it depends on the wording"
         lines.append(
-            f"**{quoted(condition)}: {outcome(table, condition)}.**"
-            f" The concept is in {row.rate.percent()} of {row.n} pictures of {row.concepts}"
-            f" concepts{by_wording(scores, condition)}; relative to a plain request,"
+            f"**{quoted(condition)}: {word}.** The concept is in {row.rate.percent()} of {row.n}"
+            f" pictures of {row.concepts} concepts; relative to a plain request,"
             f" {row.suppression.percent()} is suppressed."
             f" Against the same words without the instruction the rate changes by"
             f" {points(row.difference)}: {effect(row.difference, changed(pairs))}."
+            + (f" Wording by wording, and in brackets without it: {one_by_one(own)}." * apart)
         )
     return "\n".join(f"- {line}" for line in lines)
+
+
+def one_by_one(wordings: pd.DataFrame) -> str:
+    """ "“a picture of B without X” 87 % (96 %), ...": the rate of each wording, and in brackets
+    that of its control; wordings: rows of `stats.by_wording`."""
+    return ", ".join(
+        f"“{said(row.text)}” {100 * row.rate.value:.0f} % ({100 * row.control_value:.0f} %)"
+        for row in wordings.itertuples()
+    )
 
 
 def effect(difference: Estimate, change: str) -> str:

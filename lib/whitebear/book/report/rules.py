@@ -1,7 +1,8 @@
 """Every rule that turns a number into a word: used by the chapters, printed on the page of claims.
 
 A rule is data: words, each with the condition under which it is given. The first condition that
-holds decides. The margins were declared before any result, but for those that chapter 09 lists.
+holds decides. The margins were declared before any result, but for those that chapter 09 lists; no
+estimate decides by itself on which side of one it lies, but its interval.
 """
 
 import operator
@@ -13,6 +14,7 @@ from whitebear.stats import Estimate
 MARGIN = 0.10  # a change by less than a tenth, or by less than ten points, is none
 HALF = 0.50  # who obeys leaves out at least half; what decides goes at least half of the way
 READABLE = 0.75  # accuracy of a probe on new concepts and new wordings; chance is one half
+ROOM = 0.20  # a control that shows the concept more rarely leaves no room for an instruction
 ALPHA = 0.05  # for all wordings together, by Holm's adjustment
 HOLDS, REFUTED, OPEN, UNDECIDED = "holds", "refuted", "open", "undecided"
 COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
@@ -69,26 +71,20 @@ DIRECTION = ("lowers it", "high < 0"), ("raises it", "low > 0")
 
 ASKING = Rule(
     "The instrument: does asking for a concept make a difference?",
-    "rate where it is asked for minus rate where it is not mentioned",
-    (("yes", f"value >= {HALF}"),),
+    "lower end of the rate where it is asked for minus upper end of that where it is not mentioned",
+    (("yes", f"low >= {HALF}"),),
     "no",
 )
 SUPPRESSION = Rule(
     "How much of a concept an instruction removes",
     "suppression: share of what a plain request shows that is gone",
     (
-        ("drawn anyway", "value < 0.1"),
-        ("mostly drawn anyway", "value < 0.5"),
-        ("mostly left out", "value < 0.9"),
-        ("left out", "value >= 0.9"),
+        ("drawn anyway", "high < 0.1"),
+        ("left out", "low >= 0.9"),
+        ("mostly drawn anyway", f"high < {HALF}"),
+        ("mostly left out", f"low >= {HALF}"),
     ),
     UNDECIDED,
-)
-ABOVE = Rule(
-    "Is it drawn more often than where nothing is mentioned?",
-    "rate minus the rate where it is not mentioned",
-    (("yes", f"value > {MARGIN}"),),
-    "no",
 )
 SAME = Rule(
     "Is a change shown to be none?",
@@ -103,20 +99,18 @@ CHANGE = Rule(
     UNDECIDED,
 )
 MOVED = Rule("In which direction something changes", "any paired change", DIRECTION, UNDECIDED)
-NAMING = Rule(
-    "Naming a concept against not naming it",
-    "difference of the rates at the same place or companion, and the same noise",
-    (("less likely", "high < 0"), ("likelier", "low > 0")),
-    UNDECIDED,
-)
 WORDING = Rule(
     "A single wording among all",
-    "change of the rate against its control; p adjusted for all wordings; suppression",
+    "change of the rate against its control; p adjusted for all wordings; taken: lower end of the"
+    " share of the control's rate that is gone; control: that rate",
     (
-        ("suppresses", f"value < 0 and p < {ALPHA} and suppression >= {HALF}"),
-        ("lowers it", f"value < 0 and p < {ALPHA}"),
+        ("takes away half or more", f"high < 0 and p < {ALPHA} and taken >= {HALF}"),
+        ("lowers it", f"high < 0 and p < {ALPHA}"),
+        ("raises it", f"low > 0 and p < {ALPHA}"),
+        ("no room", f"control < {ROOM}"),
+        ("no change", WITHIN_90),
     ),
-    "not shown to lower it",
+    UNDECIDED,
 )
 MOVES = Rule(
     "Text states and attention",
@@ -170,11 +164,14 @@ CARRIES = Rule(
 )
 DOSE = Rule(
     "Hypothesis 1: obedience grows with the share of negated captions",
-    "suppression where none, 0.58 % or 20 % of the captions negate",
+    "ends of the interval of suppression where none, 0.58 % or 20 % of the captions negate",
     (
-        (REFUTED, f"natural > {MARGIN}"),
-        (REFUTED, f"much < {HALF}"),
-        (HOLDS, f"none < {MARGIN} and natural < {MARGIN} and much >= {HALF}"),
+        (REFUTED, f"natural_low > {MARGIN}"),
+        (REFUTED, f"much_high < {HALF}"),
+        (
+            HOLDS,
+            f"none_high < {MARGIN} and natural_high < {MARGIN} and much_low >= {HALF}",
+        ),
     ),
     OPEN,
 )
@@ -186,11 +183,11 @@ HABIT = Rule(
 )
 WHERE = Rule(
     "Hypothesis 3: the denoiser has to be taught, the encoder need not",
-    "suppression with either taught alone",
+    "ends of the interval of suppression with either taught alone",
     (
-        (HOLDS, f"denoiser >= {HALF} and encoder < {MARGIN}"),
-        (REFUTED, f"denoiser < {HALF} and encoder <= 1"),
-        (REFUTED, f"encoder >= {MARGIN} and denoiser <= 1"),
+        (HOLDS, f"denoiser_low >= {HALF} and encoder_high < {MARGIN}"),
+        (REFUTED, f"denoiser_high < {HALF} and encoder_high <= 1"),
+        (REFUTED, f"encoder_low >= {MARGIN} and denoiser_high <= 1"),
     ),
     OPEN,
 )
@@ -214,29 +211,29 @@ NO_FALL = Rule(
 )
 REPAIR = Rule(
     "Hypothesis 6: a short training of one part restores obedience",
-    "number of repairs tried, and of those that *obey* and lose at most 5 % of asked objects",
-    ((HOLDS, "good >= 1"), (REFUTED, "tried >= 1")),
+    "number of repairs tried; good: those that *obey* and lose at most 5 % of asked objects;"
+    " failed: those that *do not obey*, or lose more",
+    ((HOLDS, "good >= 1"), (REFUTED, "tried >= 1 and failed >= tried")),
     OPEN,
 )
 OBEYS = Rule(
-    "A taught or repaired model and its instructions",
+    "A taught or repaired model and its instructions, or a model and a wording",
     "suppression",
-    (("obeys", f"value >= {HALF}"),),
-    "does not obey",
+    (("obeys", f"low >= {HALF}"), ("does not obey", f"high < {HALF}")),
+    OPEN,
 )
 PLAIN = Rule(
     "Is a plain “without” obeyed?",
     "change of the rate against the same words with “with”",
-    (("yes", f"value <= -{HALF}"), ("no", f"value > -{HALF}")),
+    (("yes", f"high <= -{HALF}"), ("no", f"low > -{HALF}")),
     OPEN,
 )
 EXCHANGE = Rule(
     "Does an exchange of attention decide?",
-    "share of the way from the rate of one wording to that of the other",
-    (("yes", f"way >= {HALF}"),),
-    "no",
+    "share of the way from the rate of one wording to that of the other: ends of its interval",
+    (("yes", f"way_low >= {HALF}"), ("no", f"way_high < {HALF}")),
+    OPEN,
 )
-ROOM = 0.20  # a control that shows the concept more rarely leaves no room for an instruction
 NOTHING = Rule(
     "Hypotheses 7, 10 and 12: an instruction, or the order of clauses, changes nothing",
     "change of the rate against the neutral verbs, or the other order",

@@ -24,7 +24,6 @@ from whitebear.stats import FACTORS, Estimate
 FOLDER = RESULTS / "why"
 INSTRUCTIONS = ("forget_then_request", "reinforced", "role")
 PAPER = "forget-paper"
-OBEYS = 0.50  # suppression from which a model obeys
 KEPT = 0.05  # asked objects may be missing in this share of pictures more
 USABLE = 0.80  # no hypothesis is judged by a model that shows fewer of the asked objects
 Pick = Callable[[pd.DataFrame], pd.DataFrame]

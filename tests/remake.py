@@ -1,0 +1,90 @@
+"""Claims and quoted numbers made again from the published tables, without drawing a picture:
+
+    python tests/remake.py 03_told_to_forget 04_every_wording
+
+For a rule, a sentence or an interval that has changed since a chapter was published. It calls what
+the chapter calls, on the tables that the chapter published; what needs a model's weights stays.
+"""
+
+import json
+import sys
+
+import pandas as pd
+
+from whitebear import stats
+from whitebear.book.chapters import (
+    another_encoder,
+    every_wording,
+    told_to_forget,
+    where_the_word_travels,
+    why_it_fails,
+)
+from whitebear.book.report.claim import Claim, as_records
+from whitebear.book.report.published import FILE, read_published
+from whitebear.files import RESULTS, write_text
+from whitebear.measures import swaps
+from whitebear.pocket.experiments import results as why
+from whitebear.pocket.experiments.repair import REPAIRS, Repair
+from whitebear.pocket.experiments.teach import load_cells
+
+Remade = tuple[list[Claim], dict[str, int | str]]
+
+
+def scores(chapter: str) -> pd.DataFrame:
+    return pd.read_parquet(RESULTS / f"{chapter}.parquet")
+
+
+def of_told_to_forget() -> Remade:
+    table = scores("03_told_to_forget")
+    return told_to_forget.claims(table), told_to_forget.numbers(table)
+
+
+def of_every_wording() -> Remade:
+    table = scores("04_every_wording")
+    objects, others = table[table.kind == "object"], table[table.kind != "object"]
+    wordings = stats.by_wording(objects)
+    claims = every_wording.claims(objects, wordings)
+    return claims, every_wording.numbers(objects, wordings, others)
+
+
+def of_where_the_word_travels() -> Remade:
+    return where_the_word_travels.claims(swaps.shares(scores("08_where_the_word_travels"))), {}
+
+
+def of_why_it_fails() -> Remade:
+    results = why.load_results(load_cells())
+    repairs = why.load_results(load_cells(REPAIRS, Repair))
+    asked = why.quality(results["shipped"])
+    again = why_it_fails.repair(repairs, asked, why.PLAIN, "a plain “without”")
+    claims = [*why_it_fails.claims(results, repairs, asked), *why_it_fails.plain(results), again]
+    return claims, {"answer": why_it_fails.answer(results)}
+
+
+def of_another_encoder() -> Remade:
+    drawn = scores("11_another_encoder")
+    own, other = (drawn[drawn.encoder == name].reset_index(drop=True) for name in ("own", "other"))
+    return another_encoder.predictions(another_encoder.by_wording(own, other)), {}
+
+
+REMADE = {
+    "03_told_to_forget": of_told_to_forget,
+    "04_every_wording": of_every_wording,
+    "08_where_the_word_travels": of_where_the_word_travels,
+    "09_why_it_fails": of_why_it_fails,
+    "11_another_encoder": of_another_encoder,
+}
+NEED_WEIGHTS = {"09_why_it_fails": ("A probe", "What is obeyed", "Giving", "Taking")}
+
+
+def main(chapters: list[str]) -> None:
+    record = read_published()
+    for chapter in chapters:
+        claims, numbers = REMADE[chapter]()
+        old, stay = record[chapter], NEED_WEIGHTS.get(chapter)
+        kept = [c for c in old["claims"] if stay and c["claim"].startswith(stay)]
+        old |= {"claims": as_records(claims) + kept, "numbers": old["numbers"] | numbers}
+    write_text(FILE, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
