@@ -9,12 +9,29 @@ from families import build
 from whitebear.draw.artist import Artist
 from whitebear.draw.cache import Cache
 from whitebear.errors import UserError
-from whitebear.interventions import adversarial_states, find_method, rece, uce, untouched
+from whitebear.files import DATA
+from whitebear.interventions import (
+    _training,
+    ablate,
+    adversarial_states,
+    esd,
+    find_method,
+    rece,
+    uce,
+    untouched,
+)
 from whitebear.interventions._weights import CARRIERS, attention_weights
 from whitebear.prompts import load_wordings, prompt_grid
+from whitebear.prompts.wordings import read_csv
 
 STEPS = 2
-FAST = {"uce": 1.0, "rece": 2.0}  # strengths that are prepared in no time
+# Strengths and options that are prepared in no time, and act.
+FAST = {"uce": 1.0, "rece": 2.0, "esd": 1, "ablate": 1}
+CHOSEN = {"esd": {"lr": 0.05}, "ablate": {"lr": 0.05, "batch": 1, "pictures": 1}}
+EDITS = {
+    "uce": (".attn2.to_k.", ".attn2.to_v."), "rece": (".attn2.to_k.", ".attn2.to_v."),
+    "ablate": (".attn2.to_k.", ".attn2.to_v."), "esd": (".attn2.",),
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +80,12 @@ def written_out(weight, pairs, retained, lam, erase, preserve):
 
 
 def inside(artist, method, rows, strength, **options):
-    with method(artist, rows, strength, **options):
+    with method(artist, rows, strength, **CHOSEN.get(method.name, {}) | options):
         return weights_of(artist)
+
+
+def block(name, artist, rows):
+    return find_method(name)(artist, rows, FAST[name], **CHOSEN.get(name, {}))
 
 
 LAST = 4  # of "bear" alone: the start token, then a token a letter
@@ -110,7 +131,10 @@ def test_uce_with_carriers_moves_the_name_where_sentences_have_it(artist, rows):
 
 
 def test_no_carrier_is_a_wording_that_is_asked_for():
-    assert not set(CARRIERS) & set(load_wordings().text)
+    arena = read_csv(
+        DATA / "arena" / "families.csv", ("family", "id", "heldout", "other", "colour", "text")
+    )
+    assert not set(CARRIERS) & {*load_wordings().text, *arena.text}
 
 
 def test_strength_mixes_the_edit_with_the_weights(artist, rows):
@@ -154,20 +178,20 @@ def test_only_what_a_method_says_is_edited_and_put_back_to_the_bit(artist, rows,
     method, before = find_method(name), weights_of(artist)
     found = inside(artist, method, rows, FAST[name])
     changed = {key for key in before if not torch.equal(before[key], found[key])}
-    assert changed and all(".attn2.to_k." in key or ".attn2.to_v." in key for key in changed)
+    assert changed == {key for key in before if any(part in key for part in EDITS[name])}
     assert same(weights_of(artist), before) and artist.parts == ""
-    with pytest.raises(KeyboardInterrupt), method(artist, rows, FAST[name]):
+    with pytest.raises(KeyboardInterrupt), block(name, artist, rows):
         raise KeyboardInterrupt
     assert same(weights_of(artist), before) and artist.parts == ""
 
 
 @pytest.mark.parametrize("name", FAST)
 def test_the_batch_that_a_row_is_drawn_in_changes_nothing(artist, rows, name):
-    with find_method(name)(artist, rows, FAST[name]):
+    with block(name, artist, rows):
         together = artist.draw(rows, progress=False)
         alone = [artist.draw(rows.iloc[[i]], progress=False)[0] for i in reversed(range(len(rows)))]
     assert np.abs(together.astype(int) - np.stack(alone[::-1])).max() <= 1
-    with find_method(name)(artist, rows.tail(1), FAST[name]):
+    with block(name, artist, rows.tail(1)):
         again = artist.draw(rows.tail(1), progress=False)[0]
     assert np.array_equal(again, alone[0])  # nor do the rows that the edit was prepared for
 
@@ -265,6 +289,136 @@ def test_sdxl_is_edited_over_both_encoders(rows, name):
     artist = artist_of(pipe, STEPS)
     few = rows.head(1).assign(prompt="a bear")
     plain = artist.draw(few, progress=False)
-    with find_method(name)(artist, few, FAST[name]):
+    with block(name, artist, few):
         assert (artist.draw(few, progress=False) != plain).any()
     assert np.array_equal(artist.draw(few, progress=False), plain)
+
+
+# --- training ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def single(artist):
+    """One step, so that what is noised is noise."""
+    return artist.sampling(1, 4.0)
+
+
+def answer(artist, sample, timestep, text):
+    read = artist.pipe.encode_prompt(text, "cpu", 1, False)[0].detach()
+    return artist.pipe.unet(sample, timestep, read.expand(len(sample), -1, -1)).sample
+
+
+def first_step(artist, loss, lr, parts):
+    """Weights after one step of Adam: by lr, against the sign of the gradient."""
+    names = [k for k in artist.pipe.unet.state_dict() if any(part in k for part in parts)]
+    own = dict(artist.pipe.unet.named_parameters())
+    slopes = torch.autograd.grad(loss, [own[k] for k in names])
+    return {k: own[k].detach() - lr * g / (g.abs() + 1e-8)
+            for k, g in zip(names, slopes, strict=True)}  # fmt: skip
+
+
+def assert_stepped(found, wanted):
+    for key, weight in wanted.items():  # a slope of 0, to rounding, has no sign
+        assert ((found[key] - weight).abs() > 1e-4).float().mean() < 0.01, key
+
+
+def test_an_iteration_of_esd_is_its_formula(single, rows):
+    found = inside(single, esd, rows, 1, lr=0.01, batch=2, eta=1.5)
+    generator = _training.generator_of("esd", "bear", 0)
+    torch.randint(1, (), generator=generator), torch.randint(1, (2,), generator=generator)
+    noise = torch.randn((2, 16, 8, 8), generator=generator)
+    single.pipe.scheduler.set_timesteps(1)
+    at = single.pipe.scheduler.timesteps[0]
+    named, empty = (answer(single, noise, at, text) for text in ("bear", ""))
+    wanted = named.detach() - 1.5 * (named - empty).detach()
+    loss = ((named - wanted) ** 2).mean()
+    assert_stepped(found, first_step(single, loss, 0.01, (".attn2.",)))
+
+
+def test_an_iteration_of_ablation_is_its_formula(single, rows):
+    chosen = {"pictures": 2, "batch": 3, "lr": 0.01, "carriers": ["a {c}", "no {c}"]}
+    found = inside(single, ablate, rows, 1, anchor="owl", **chosen)
+    generator = _training.generator_of("ablate", "bear", 0)
+    for _ in range(2):  # noise of what is overheard
+        torch.randn((2, 16, 8, 8), generator=generator)
+    clean = single.pipe(["an owl", "no owl"], num_inference_steps=1, guidance_scale=4.0,
+                        generator=generator, output_type="latent").images  # fmt: skip
+    which = torch.randint(2, (3,), generator=generator)
+    at = torch.randint(1000, (3,), generator=generator)
+    noise = torch.randn((3, 16, 8, 8), generator=generator)
+    noised = single.pipe.scheduler.add_noise(clean[which], noise, at)
+    loss = 0
+    for i, picture in enumerate(which.tolist()):
+        texts = (("a bear", "an owl"), ("no bear", "no owl"))[picture]
+        target, anchor = (answer(single, noised[[i]], at[[i]], text) for text in texts)
+        loss = loss + ((target - anchor.detach()) ** 2).mean() / 3
+    assert_stepped(found, first_step(single, loss, 0.01, (".attn2.to_k.", ".attn2.to_v.")))
+
+
+@torch.no_grad()
+def test_training_comes_nearer_to_its_target(single, rows):
+    generator, at = torch.Generator().manual_seed(9), 500
+    clean = single.pipe(["thing"] * 4, num_inference_steps=1, guidance_scale=4.0,
+                        generator=generator, output_type="latent").images  # fmt: skip
+    noise = torch.randn(clean.shape, generator=generator)
+    noised = single.pipe.scheduler.add_noise(clean, noise, torch.tensor([at] * 4))
+    bear, empty = answer(single, noise, at, "bear"), answer(single, noise, at, "")
+    with esd(single, rows, 20, lr=1e-3, batch=4):
+        left = answer(single, noise, at, "bear") - (2 * empty - bear)
+    assert left.square().mean() < 0.8 * (bear - (2 * empty - bear)).square().mean()
+
+    def apart():
+        bear, thing = (answer(single, noised, at, text) for text in ("bear", "thing"))
+        return (bear - thing).square().mean()
+
+    before = apart()
+    with ablate(single, rows, 40, lr=3e-3, batch=4, pictures=4, carriers=["{c}"]):
+        assert apart() < 0.8 * before
+    assert apart() == before
+
+
+@pytest.mark.parametrize("name", CHOSEN)
+def test_a_training_follows_from_its_seed_and_is_made_once(artist, rows, name, monkeypatch):
+    method = find_method(name)
+    first = inside(artist, method, rows, 2)
+    _training._TRAINED.clear()
+    assert same(inside(artist, method, rows, 2), first)
+    assert not same(inside(artist, method, rows, 2, seed=1), first)
+    monkeypatch.setattr(torch.autograd, "grad", lambda *_: pytest.fail("trained again"))
+    assert same(inside(artist, method, rows.tail(1), 2), first)
+
+
+@pytest.mark.parametrize("name", CHOSEN)
+def test_an_interrupted_training_leaves_nothing_edited(artist, rows, name, monkeypatch):
+    before, calls, slope = weights_of(artist), [], torch.autograd.grad
+
+    def interrupted(*args):
+        calls.append(args)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return slope(*args)
+
+    monkeypatch.setattr(torch.autograd, "grad", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        inside(artist, find_method(name), rows, 4, lr=0.07)
+    assert len(calls) == 3 and same(weights_of(artist), before) and artist.parts == ""
+    assert not any(m._forward_pre_hooks for m in artist.pipe.unet.modules())
+    assert all(p.grad is None for p in artist.pipe.unet.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "line"),
+    [
+        ("esd", {"lr": 0}, "lr is 0; give a number above 0"),
+        ("esd", {"batch": 0}, "batch is 0; give a whole number of at least 1"),
+        ("esd", {"lr": 1e30}, "esd bear came to weights that are no numbers; give a smaller lr"),
+        ("esd", {"carriers": []}, "too few to fit the edit on; give at least 1"),
+        ("ablate", {"pictures": 2.5}, "pictures is 2.5; give a whole number"),
+        ("ablate", {"anchor": "bear"}, "anchor is 'bear', which is erased; give another word"),
+    ],
+)
+def test_a_training_that_cannot_be_is_refused_in_one_line(artist, rows, name, options, line):
+    before = weights_of(artist)
+    with pytest.raises(UserError, match=line) as error:
+        inside(artist, find_method(name), rows, 2, **options)
+    assert "\n" not in str(error.value) and same(weights_of(artist), before)

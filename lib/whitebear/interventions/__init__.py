@@ -9,8 +9,10 @@ import pkgutil
 
 from whitebear.errors import UserError, nearest
 from whitebear.interventions._weights import untouched
+from whitebear.interventions.ablate import ablate
 from whitebear.interventions.adavd import adavd
 from whitebear.interventions.clip_skip import clip_skip
+from whitebear.interventions.esd import esd
 from whitebear.interventions.exchange_part import exchange_part, with_part
 from whitebear.interventions.instruct import instruct
 from whitebear.interventions.leace import leace
@@ -26,9 +28,10 @@ from whitebear.interventions.weigh import weigh
 from whitebear.interventions.words import words
 
 __all__ = [
-    "Drawing", "Method", "adavd", "adversarial_states", "clip_skip", "exchange_part", "find_method",
-    "instruct", "leace", "method_names", "negative_prompt", "none", "rece", "safree",
-    "suppress_states", "swap_states", "uce", "untouched", "weigh", "with_part", "words",
+    "Drawing", "Method", "ablate", "adavd", "adversarial_states", "clip_skip", "esd",
+    "exchange_part", "find_method", "instruct", "leace", "method_names", "negative_prompt", "none",
+    "rece", "safree", "suppress_states", "swap_states", "uce", "untouched", "weigh", "with_part",
+    "words",
 ]  # fmt: skip
 
 

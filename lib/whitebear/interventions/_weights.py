@@ -22,7 +22,7 @@ from whitebear.prompts import check_concepts, fill, load_concepts, noun_of
 Weights = dict[str, torch.Tensor]  # by the name of the parameter in the UNet
 
 # Sentences to read a concept's name in; no wording that is asked for is among them.
-CARRIERS = ("here is a {c}", "this is a {c}", "we can see a {c}", "a card showing a {c}")
+CARRIERS = ("here is a {c}", "this is a {c}", "we can see a {c}", "my drawing shows a {c}")
 
 _BEFORE: WeakKeyDictionary[nn.Module, Weights] = WeakKeyDictionary()  # of the UNets that are edited
 
