@@ -375,6 +375,16 @@ def test_cosines_are_those_that_the_gate_sees(artist, rows):
     assert share["pad"] == np.mean([x >= 0.2 for x in pad])
 
 
+def test_a_unet_that_changes_text_states_first_is_refused(rows):
+    artist = artist_of(build("sd"), STEPS)
+    artist.pipe.unet.register_to_config(encoder_hid_dim_type="text_proj")
+    said = "adavd cannot be used here: its UNet changes text states before attention reads them"
+    with pytest.raises(UserError, match=said):
+        adavd(artist, rows)
+    with pytest.raises(UserError, match=said):
+        cosines(artist, rows)
+
+
 # --- clip_skip -----------------------------------------------------------------------------------
 
 

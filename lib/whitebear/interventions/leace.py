@@ -95,11 +95,12 @@ def fit_erasers(
     """
     from concept_erasure import LeaceFitter
 
-    named = {c: [bool(occurrences(text, noun_of(c))) for text in prompts] for c in concepts}
+    nouns = {concept: noun_of(concept) for concept in concepts}
+    named = {c: [bool(occurrences(text, noun)) for text in prompts] for c, noun in nouns.items()}
     for concept, has in named.items():
         if min(sum(has), len(has) - sum(has)) < LEAST:
             raise UserError(
-                f"of the {len(has)} prompts to fit on, {sum(has)} name {noun_of(concept)!r}; leace"
+                f"of the {len(has)} prompts to fit on, {sum(has)} name {nouns[concept]!r}; leace"
                 f" needs at least {LEAST} that do and {LEAST} that do not"
             )
     read = read_states(artist.pipe, prompts)
@@ -122,7 +123,7 @@ def fit_erasers(
             eraser = fitter.eraser
             if not eraser.proj_left.any():
                 raise UserError(
-                    f"leace found nothing to erase of {noun_of(concept)!r}: what tells its prompts"
+                    f"leace found nothing to erase of {nouns[concept]!r}: what tells its prompts"
                     f" apart lies below svd_tol {svd_tol:g}; give a lower one, or more prompts"
                 )
             device = read[0][0].device
