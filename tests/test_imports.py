@@ -18,7 +18,7 @@ LAYERS = (
     {"hooks", "scoring"},
     {"interventions"},
     {"draw"},
-    {"measures"},
+    {"measures", "arena"},
     {"pocket"},
     {"book"},
     {"__main__"},

@@ -17,6 +17,7 @@ COMMANDS = {  # name -> module with its `main`, what it does
     "dose": ("pocket.experiments.dose", "count what captions say with which words"),
     "learned": ("pocket.experiments.learned", "train members further on captions that obey"),
     "clauses": ("pocket.experiments.clauses", "score what wins, an instruction or the request"),
+    "arena": ("pocket.experiments.arena", "put every method into one arena, and publish it"),
     "repair": ("pocket.experiments.repair", "train single parts of the pocket model further"),
     "retrain": ("pocket.experiments.retrain", "train a second pocket model, another seed"),
 }

@@ -16,6 +16,7 @@ from whitebear.stats.crossed import (
     share_ends,
     within,
 )
+from whitebear.stats.equivalence import equivalence_p, equivalent
 from whitebear.stats.intervals import (
     LEVEL,
     RESAMPLES,
@@ -62,6 +63,8 @@ __all__ = [
     "counted",
     "crossed_interval",
     "crossed_sums",
+    "equivalence_p",
+    "equivalent",
     "half_width",
     "holm",
     "paired_difference",
