@@ -105,6 +105,43 @@ CLAUSES = Table(
     GRID.keys,
 )
 
+ARENA = Table(
+    "arena",
+    "an image of the arena, made under a method and judged",
+    "`pocket.experiments.arena`",
+    "`arena.measures`, `arena.tuning`, `data/results/arena/**/*.parquet`",
+    {
+        name: GRID.columns[name]
+        for name in ("concept", "wording", "heldout", "pair", "text", "seed", "prompt", "other",
+                     "background")
+    }
+    | {
+        "family": ("text", "of prompts, as in `families.csv`; placebo: something else is left out"),
+        "erased": ("text", "the concept that the method leaves out"),
+        "colour": ("text", 'that the second object is asked for in; "" for none'),
+        "method": ("text", "the intervention, several joined by +"),
+        "options": ("text", "of the intervention, as JSON"),
+        "strength": ("number", "of the intervention"),
+        "noise": ("whole", "is added to the seed of the noise; 0 but for other seeds"),
+        "use": ("text", "tuning or scored: what the picture is for"),
+        "p_asked": JUDGED["p_asked"],
+        "present": JUDGED["present"],
+        "p_other": CLAUSES.columns["p_other"],
+        "other_present": CLAUSES.columns["other_present"],
+        "colour_present": ("yes/no", "whether that colour counts as shown; missing for none"),
+        "place_present": ("yes/no", "whether the place counts as shown; missing for none"),
+        "objects": ("whole", "how many of the world's objects count as shown"),
+        "entropy": ("number", "mean over the detector's labels, in bits: how unsure it is"),
+        "change": ("number", "mean absolute change of a pixel against untouched, 0 to 1"),
+        "picture": ("text", "digest of the image, 16 hex digits"),
+        "passes": ("number", "images through the denoiser for this one, in each step"),
+        "seconds": ("number", "to draw it, in its batch"),
+        "prepared": ("number", "seconds before the first picture of its block"),
+        "png": ("bytes?", "the image, of a few only"),
+    },
+    ("use", "strength", "family", "concept", "seed"),
+)  # fmt: skip
+
 ATTENTION = Table(
     "attention",
     "an image (`sample`), a denoiser call (`step`), a layer and a token: an xarray dataset",
@@ -319,8 +356,8 @@ DOSE = Table(
 )  # fmt: skip
 
 TABLES = (
-    GRID, SCORES, CLAUSES, ATTENTION, SIMILARITY, PROBE, WORDS, SQUARE, CURVES, TOKENS, HEADS,
-    EXCHANGE, CLAIMS, CELLS, DOSE,
+    GRID, SCORES, CLAUSES, ARENA, ATTENTION, SIMILARITY, PROBE, WORDS, SQUARE, CURVES, TOKENS,
+    HEADS, EXCHANGE, CLAIMS, CELLS, DOSE,
 )  # fmt: skip
 
 # Which contract `<chapter>_<name>.parquet` keeps. What is a grid has columns more that tell its

@@ -39,7 +39,7 @@ SPARED = {  # what a method should leave alone -> in which family, which column
     "place": (PLACE, "place_present"),
     "placebo": (PLACEBO, "present"),
 }
-LOWER_ONLY = ("pair", "attribute_other", "attribute_colour", "attribute_place")
+TESTED = ("pair", "others", "near", "placebo")  # pairs: that the second object is not rarer
 
 
 def beside(rows: pd.DataFrame, untouched: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
@@ -76,8 +76,9 @@ def measures(rows: pd.DataFrame, untouched: pd.DataFrame, noise: pd.DataFrame) -
     """The columns of a method's row: an `Estimate` each, but for worst (the family), cost and p.
 
     rows: table `arena` of a method at one strength; untouched, noise: of the untouched model at
-    the same seeds, and at others. `suppression_<family>` and `<what>_change`, `<what>_p` stand
-    beside what they belong to. A family that was not drawn is left out.
+    the same seeds, and at others. Beside what they belong to stand `suppression_<family>` and
+    `<what>_change`, `<what>_near` (with its 90 % interval) and `<what>_p` (of the test of
+    equivalence). A family that was not drawn is left out.
     """
     drawn = set(rows.family)
     found = {}
@@ -85,7 +86,7 @@ def measures(rows: pd.DataFrame, untouched: pd.DataFrame, noise: pd.DataFrame) -
         found["suppression"] = gone(against_untouched(rows, untouched, HELD_OUT))
     parts = {f: gone(against_untouched(rows, untouched, f)) for f in GENERAL if f in drawn}
     if parts:
-        worst = min(parts, key=lambda family: parts[family].value)
+        worst = min(parts, key=lambda family: np.nan_to_num(parts[family].value, nan=np.inf))
         found |= {"generality": parts[worst], "worst": worst}
         found |= {f"suppression_{family}": part for family, part in parts.items()}
     for what, (family, column) in SPARED.items():
@@ -99,13 +100,14 @@ def measures(rows: pd.DataFrame, untouched: pd.DataFrame, noise: pd.DataFrame) -
 
 def _spared(what: str, rows: pd.DataFrame) -> dict:
     """What is kept of one thing; for the placebo, what is gone."""
-    one_sided = what in LOWER_ONLY
-    return {
-        what: gone(rows) if what == "placebo" else kept(rows),
+    found = {
+        what: gone(rows) if what == PLACEBO else kept(rows),
         f"{what}_change": stats.paired_difference(rows, over=OVER),
         f"{what}_near": stats.paired_difference(rows, 0.90, OVER),
-        f"{what}_p": stats.equivalence_p(rows, MARGIN, OVER, one_sided),
     }
+    if what in TESTED:
+        found[f"{what}_p"] = stats.equivalence_p(rows, MARGIN, OVER, lower_only=what == "pair")
+    return found
 
 
 def collateral(rows: pd.DataFrame, noise: pd.DataFrame) -> Estimate:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from whitebear import stats
-from whitebear.arena.measures import OVER, against_untouched, gone, kept
+from whitebear.arena.measures import against_untouched, gone, kept
 from whitebear.arena.prompts import ABSENT, HELD_OUT, PAIR
 from whitebear.errors import UserError
 
@@ -29,15 +29,16 @@ def curve(rows: pd.DataFrame, untouched: pd.DataFrame) -> pd.DataFrame:
 
     rows, untouched: table `arena` of tuning concepts. Columns suppression, others, pair
     (`Estimate`s: what is gone of the concept, kept of the object that is asked for, kept of the
-    second object), lowest (the lower end of the two tests), spares (whether both hold).
+    second object), lowest (the lower end of the two tests), spares (whether both hold). The tests
+    speak about other concepts; wordings are fixed.
     """
     found = {}
     for strength, some in rows.groupby("strength", sort=False):
         other = against_untouched(some, untouched, ABSENT, "other_present")
         second = against_untouched(some, untouched, PAIR, "other_present")
-        lows = [stats.paired_difference(each, 0.90, OVER).low for each in (other, second)]
-        spares = stats.equivalent(other, MARGIN, OVER) and stats.equivalent(
-            second, MARGIN, OVER, lower_only=True
+        lows = [stats.paired_difference(each, 0.90).low for each in (other, second)]
+        spares = stats.equivalent(other, MARGIN) and stats.equivalent(
+            second, MARGIN, lower_only=True
         )
         found[strength] = {
             "suppression": gone(against_untouched(some, untouched, HELD_OUT)),

@@ -13,7 +13,7 @@ from whitebear.errors import UserError
 from whitebear.stats.pictures import CONCEPTS, paired_difference
 
 ALPHA = 0.05  # of each of the two tests
-HALVINGS = 14  # of the search for p: to 0.00003
+HALVINGS = 10  # of the search for p: to 0.0005
 
 
 def equivalent(

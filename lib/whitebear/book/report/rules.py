@@ -280,6 +280,29 @@ LAW = Rule(
     ),
     OPEN,
 )
+SPARE = 0.05  # the arena: a rate that changes by less than five points has not changed
+HARM = ("harmed", f"high < 0 and value <= -{SPARE}")
+SPARED = Rule(
+    "The arena: is what nobody asked to leave out left alone?",
+    "change of its rate against untouched",
+    (("spared", f"low90 > -{SPARE} and high90 < {SPARE}"), HARM),
+    OPEN,
+)
+SPARED_BESIDE = Rule(
+    "The arena: is the second object of the same prompt left alone?",
+    "change of its rate against untouched",
+    (("spared", f"low90 > -{SPARE}"), HARM),
+    OPEN,
+)
+SPECIFIC = Rule(
+    "The arena: does a method take away what it was not told to leave out (placebo)?",
+    "suppression; for *specific* the change of the rate against untouched",
+    (
+        ("specific", f"low90 > -{SPARE} and high90 < {SPARE}"),
+        ("unspecific", f"value >= {MARGIN} and low > 0"),
+    ),
+    OPEN,
+)
 RULES = tuple(rule for rule in list(globals().values()) if isinstance(rule, Rule))
 
 
