@@ -19,6 +19,8 @@ from whitebear.draw.artist import Artist
 from whitebear.errors import UserError
 from whitebear.files import DATA
 from whitebear.hooks import text_states
+from whitebear.interventions._weights import CARRIERS
+from whitebear.interventions.leace import SENTENCES
 from whitebear.interventions.method import Method
 from whitebear.models.load import load_pipeline
 from whitebear.pocket.experiments import arena
@@ -107,6 +109,12 @@ def test_families_and_concepts_are_those_that_were_declared():
     tuned, scored = prompts.tuning_concepts(), prompts.scored_concepts()
     assert f"({', '.join(tuned)})" in DECLARED
     assert sorted([*tuned, *scored]) == sorted(load_concepts().objects) and len(tuned) == 8
+
+
+def test_no_method_is_fitted_on_a_wording_of_the_arena():
+    fitted = {text.lower() for text in (*CARRIERS, *SENTENCES)}
+    asked = {text.lower().replace("{o}", "{c}") for text in load_families().text}
+    assert fitted and not fitted & asked
 
 
 def test_neighbours_are_the_nearest_captions_of_the_text_encoder():
@@ -422,6 +430,26 @@ def test_it_stops_by_the_clock_between_concepts(published, tmp_path):
     with pytest.raises(OutOfTime):
         arena.publish(UNTOUCHED, late)
     assert not list(tmp_path.glob("*.json"))
+
+
+def test_a_method_that_cannot_be_used_is_named_and_the_others_go_on(
+    published, monkeypatch, capsys
+):
+    plan, tiny = published
+    monkeypatch.setattr(arena, "plan_of", lambda *_: plan)
+    monkeypatch.setattr(arena, "Artist", lambda *_: tiny.artist)
+    monkeypatch.setattr(arena, "OUT", tiny.out)
+
+    def refuse(entry, _):
+        if entry.id == "leace":
+            raise UserError("leace cannot be used here: it is not installed")
+        return plan.results / f"{entry.id}.json"
+
+    monkeypatch.setattr(arena, "publish", refuse)
+    arena.main(["leace", "name-values"])
+    shown = capsys.readouterr().out
+    assert "leace is left out: leace cannot be used here: it is not installed\n[4/4]" in shown
+    assert shown.endswith("name-values.json\n")
 
 
 def test_tables_of_two_plans_are_not_held_against_each_other(published, tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from whitebear.arena.prompts import load_families
 from whitebear.errors import UserError
 from whitebear.pocket.world.captions import caption, fix_articles, load_train_wordings
 from whitebear.pocket.world.obey import load_obeyed
@@ -69,6 +70,15 @@ def test_held_out_clauses_are_in_no_training_caption(seen):
         assert known != clause.heldout, (clause.id, cue(clause.text, "c"))
 
 
+def test_held_out_prompts_of_the_arena_are_in_no_training_caption(seen):
+    table, padded = load_families(), [f" {clause} " for clause in seen]
+    named = table[table.text.str.contains("{[cd]}")]
+    assert len(named) > 15
+    for wording in named.itertuples():
+        known = any(f" {cue(wording.text, 'cd')} " in said for said in padded)
+        assert known != wording.heldout, (wording.id, cue(wording.text, "cd"))
+
+
 def test_half_of_the_wordings_of_every_instruction_are_held_out():
     """Of an odd number, one more or one less."""
     table = load_wordings()
@@ -98,6 +108,7 @@ def test_every_evaluation_word_is_known_without_negative_meaning():
     affirmative = " ".join(text.lower() for _, text, _ in sample(0.0))
     known = set(re.findall(r"[a-z]+", affirmative))
     texts = [*load_wordings().text, *load_clauses().text, *load_obeyed()[0].text]
+    texts += list(load_families().text)
     words = re.findall(r"[a-z]+", re.sub(r"{.*?}", " ", " ".join(texts).lower()))
     assert not set(words) - known
 

@@ -230,3 +230,5 @@ def main(arguments: list[str] | None = None) -> None:
         except OutOfTime:
             print("the time is over; the same command goes on from here", flush=True)
             return
+        except UserError as error:  # one that cannot be used is named, as declared
+            print(f"{name} is left out: {error}", flush=True)
