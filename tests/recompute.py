@@ -104,14 +104,14 @@ def wilson(k: float, n: int) -> tuple[float, float]:
     return (0.0 if k == 0 else low), (1.0 if k == n else high)
 
 
-def agresti_min(differences: pd.Series) -> tuple[float, float]:
+def agresti_min(differences: pd.Series, level: float = 0.95) -> tuple[float, float]:
     """Wald's interval for paired proportions after half a pair more in each of the four cells."""
     if not set(differences.unique()) <= {-1.0, 0.0, 1.0}:
         return np.nan, np.nan
     up, down = (differences == 1).sum() + 0.5, (differences == -1).sum() + 0.5
     n = len(differences) + 2
     mean = (up - down) / n
-    half = ndtri(0.975) * np.sqrt((up + down) / n - mean**2) / np.sqrt(n)
+    half = ndtri((1 + level) / 2) * np.sqrt((up + down) / n - mean**2) / np.sqrt(n)
     return max(mean - half, -1.0), min(mean + half, 1.0)
 
 
@@ -165,7 +165,7 @@ def suppression(rows: pd.DataFrame) -> Found:
 # --- a kind of instruction: wordings and concepts both random ------------------------------------
 
 
-def over_both(rows: pd.DataFrame, top: str, bottom: str) -> tuple[float, float]:
+def over_both(rows: pd.DataFrame, top: str, bottom: str, level=0.95) -> tuple[float, float]:
     """A ratio of column sums, and half its interval over wordings and concepts, all of which meet.
 
     Mean squares of the two and of what is left, each with Student's t of its own; of the two, what
@@ -185,8 +185,8 @@ def over_both(rows: pd.DataFrame, top: str, bottom: str) -> tuple[float, float]:
         square = max((pull.sum(1 - axis) * without).sum(), 0)
         short = chi2.isf(0.5 + 0.2 / df[axis], df[axis]) / df[axis]
         parts.append(max(square - short * left, 0))
-    half = sum(stdtrit(d, 0.975) ** 2 * part for d, part in zip(df, [*parts, left], strict=True))
-    return float(value), float(np.sqrt(half))
+    t = stdtrit(df, (1 + level) / 2)
+    return float(value), float(np.sqrt((t**2 * [*parts, left]).sum()))
 
 
 def rate_of_kind(rows: pd.DataFrame) -> Found:
@@ -197,10 +197,10 @@ def rate_of_kind(rows: pd.DataFrame) -> Found:
     return wider(ends, wilson(rows.present.sum(), len(rows)))
 
 
-def change_of_kind(pairs: pd.DataFrame) -> Found:
-    value, half = over_both(pairs.assign(one=1.0), "difference", "one")
+def change_of_kind(pairs: pd.DataFrame, level: float = 0.95) -> Found:
+    value, half = over_both(pairs.assign(one=1.0), "difference", "one", level)
     ends = value, max(value - half, -1.0), min(value + half, 1.0)
-    return wider(ends, agresti_min(pairs.difference))
+    return wider(ends, agresti_min(pairs.difference, level))
 
 
 def suppression_of_kind(rows: pd.DataFrame) -> Found:
@@ -299,6 +299,171 @@ def read_off(rows):
         f"“To be absent” can be read linearly off the {name}": rate(both[both.place == place])
         for place, name in places.items()
     }
+
+
+# --- chapter 10: models that learned to read from nothing ----------------------------------------
+
+CAPTIONS = {
+    "none": "no caption negates",
+    "web": "0.58 % negate",
+    "quiet": "0.58 % negate, quiet chatter",
+    "fifth": "20 % negate",
+}
+FORBID, WANTED, ELSEWHERE = ("forget", "leave out"), ("name", "description"), ("place", "other")
+WITHOUT = ["negate-without", "negate-pair-without"]
+
+
+@cache
+def population() -> dict[str, list[tuple[str, pd.DataFrame, pd.DataFrame]]]:
+    """Kind of captions -> (name, scores, clauses) of its models that show what is asked for."""
+    found = {kind: [] for kind in CAPTIONS}
+    for path in sorted((RESULTS / "population").glob("*.json")):
+        if json.loads(path.read_text(encoding="utf-8"))["quality"][ASKED] >= 0.8:
+            tables = (path.with_name(path.stem + end) for end in (".parquet", "-clauses.parquet"))
+            found[path.stem.rpartition("-")[0]].append((path.stem, *map(read, tables)))
+    return {kind: models for kind, models in found.items() if models}
+
+
+def told_and_neutral(clauses: pd.DataFrame) -> pd.DataFrame:
+    """Clauses that forbid, each with `its`, the mean of the neutral verbs in the same place."""
+    keys = ["concept", "seed", "frame", "request", "order", "subject"]
+    own = clauses[clauses.verb != ""].assign(own=lambda rows: rows.present.astype(float))
+    neutral = own[own.neutral.astype(bool)].groupby(keys, as_index=False).own.mean()
+    both = own[own.verb.isin(FORBID)].merge(neutral.rename(columns={"own": "its"}), on=keys)
+    return both.assign(difference=both.own - both.its, plain=both.its, hit=both.own)
+
+
+def changes_nothing(pairs: pd.DataFrame, runs: int) -> Found:
+    """Where there are three runs or more the published interval speaks of these as well."""
+    found, near = change_of_kind(pairs), change_of_kind(pairs, 0.90)
+    if runs > 2:
+        return Found(found.value)
+    apart = found.high < -0.1 or found.low > 0.1
+    none = near.low > -0.1 and near.high < 0.1
+    return found._replace(verdict="holds" if none else "refuted" if apart else "open")
+
+
+def is_obeyed(one: Found) -> bool:
+    return one.value >= 0.5 and one.low > 0
+
+
+@of("10_what_captions_said")
+def clauses_win():
+    found = {}
+    for kind, models in population().items():
+        who, runs = f"{CAPTIONS[kind]} ({', '.join(name for name, *_ in models)})", len(models)
+        told = pd.concat([told_and_neutral(clauses) for *_, clauses in models])
+        about = told[told.subject == "concept"]
+        for verb in FORBID:
+            own = about[about.verb == verb]
+            for request in WANTED:
+                name = f"“{verb.capitalize()}” changes nothing where it is then asked for by"
+                found[f"{name} {request}: {who}"] = changes_nothing(
+                    own[own.request == request], runs
+                )
+            frames = own[own.request.isin(ELSEWHERE)]
+            room = [
+                rows for _, rows in frames.groupby("frame", sort=False) if rows.its.mean() >= 0.2
+            ]
+            each = [suppression(rows) for rows in room]
+            count = sum(map(is_obeyed, each))
+            verdict = ("holds" if count >= 2 else "in part" if count else
+                       "refuted" if len(each) >= 2 else "open")  # fmt: skip
+            if kind == "none":
+                silent = "holds" if len(each) >= 2 and not count else "open"
+                verdict = "refuted" if count >= 2 else silent
+            name = (
+                f"“{verb.capitalize()}” takes away half or more where something else is asked for"
+            )
+            found[f"{name}: {who}"] = suppression(frames)._replace(
+                said=tuple(100 * one.value for one in each), verdict=verdict
+            )
+        name = f"An instruction about another object changes nothing: {who}"
+        found[name] = changes_nothing(told[told.subject == "other"], runs)
+        twice = about[about.request.isin(WANTED)].pivot_table(
+            index=["concept", "seed", "verb", "frame", "request"], columns="order", values="own",
+            aggfunc="sum",
+        ).reset_index()  # fmt: skip
+        pairs = twice.assign(
+            difference=twice["first"] - twice["last"],
+            wording=twice.verb + twice.frame + twice.request,
+        )
+        found[f"It does not matter which clause comes first: {who}"] = (
+            changes_nothing(pairs, 1) if runs == 1 else Found(float(pairs.difference.mean() / runs))
+        )
+    return found
+
+
+@of("10_what_captions_said")
+def without_in_the_population():
+    found, left = {}, {}
+    for kind, models in population().items():
+        pairs = pd.concat([paired(scores, "present") for _, scores, _ in models])
+        pairs = pairs[pairs.wording.isin(WITHOUT)].assign(
+            hit=lambda p: p.own, plain=lambda p: p.its
+        )
+        left[kind] = pairs
+        if kind != "web":
+            one, wanted = suppression(pairs), kind != "none"
+            obeys, not_so = is_obeyed(one), one.high < 0.5
+            right = obeys if wanted else not_so
+            verdict = "holds" if right else "refuted" if obeys or not_so else "open"
+            names = ", ".join(name for name, *_ in models)
+            name = (
+                f"A plain “without” is {'' if wanted else 'not '}obeyed: {CAPTIONS[kind]} ({names})"
+            )
+            found[name] = one._replace(verdict=verdict)
+    seeds = [{name[-1] for name, *_ in population().get(kind, [])} for kind in ("quiet", "web")]
+    if both := sorted(set.intersection(*seeds)):
+        keys = ["concept", "seed", "wording"]
+        quiet, web = (
+            pd.concat([scores for name, scores, _ in population()[kind] if name[-1] in both])
+            .pipe(lambda rows: rows[rows.wording.isin(WITHOUT)])
+            .groupby(keys).present.mean().astype(float)
+            for kind in ("quiet", "web")
+        )  # fmt: skip
+        less = of_pairs((quiet - web).rename("difference").reset_index())
+        name = "At the same share of negation, “without” is obeyed more where chatter never uses"
+        verdict = "holds" if less.high < 0 else None
+        found[f"{name} the word: seed {', '.join(both)}"] = (
+            less._replace(verdict=verdict) if len(both) == 1 else Found(less.value)
+        )
+    return found
+
+
+@of("10_what_captions_said")
+def law_of_captions():
+    """1 - squares of what is left / squares about the mean, over wordings and models."""
+    dose = pd.read_parquet(RESULTS / "why" / "dose.parquet")
+    absence = dose.groupby(["r", "chatter", "wording"])[["absence", "absence_named"]].prod()
+    sets = {"wordings": [], "clauses": []}
+    for path in sorted((RESULTS / "population").glob("*.json")):
+        member = json.loads(path.read_text(encoding="utf-8"))["member"]
+        scores, clauses = (
+            read(path.with_name(path.stem + end)) for end in (".parquet", "-clauses.parquet")
+        )
+        for name, rows in (
+            ("wordings", scores[~scores.condition.isin(["affirm", "omit"])]),
+            ("clauses", clauses[clauses.verb.isin(FORBID)]),
+        ):
+            rates = rows.groupby("wording").present.mean().rename("rate").reset_index()
+            sets[name].append(rates.assign(r=float(member["r"]), chatter=member["chatter"]))
+    rates = pd.concat([pd.concat(parts).assign(set=name) for name, parts in sets.items()])
+    rates = rates.merge(
+        absence.reset_index(), on=["r", "chatter", "wording"], how="left", validate="many_to_one"
+    ).fillna({"absence": 1.0, "absence_named": 1.0})
+    rates["of_r"] = rates.rate.groupby(rates.r).transform("mean")
+    found = {}
+    for name, rows in rates.groupby("set", sort=False):
+        whole = ((rows.rate - rows.rate.mean()) ** 2).sum()
+        said = [
+            1 - ((rows.rate - guess) ** 2).sum() / whole
+            for guess in (1 - rows.absence, 1 - rows.absence_named, rows.of_r)
+        ]
+        found[f"What captions said predicts what is drawn: {name}"] = Found(
+            said[0], said=tuple(said)
+        )
+    return found
 
 
 @of("11_another_encoder", "")

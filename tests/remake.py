@@ -16,6 +16,7 @@ from whitebear.book.chapters import (
     another_encoder,
     every_wording,
     told_to_forget,
+    what_captions_said,
     where_the_word_travels,
     why_it_fails,
 )
@@ -23,7 +24,9 @@ from whitebear.book.report.claim import Claim, as_records
 from whitebear.book.report.published import FILE, read_published
 from whitebear.files import RESULTS, write_text
 from whitebear.measures import swaps
-from whitebear.pocket.experiments import results as why
+from whitebear.pocket.experiments import law, results as why
+from whitebear.pocket.experiments.dose import DOSE
+from whitebear.pocket.experiments.members import load_members
 from whitebear.pocket.experiments.repair import REPAIRS, Repair
 from whitebear.pocket.experiments.teach import load_cells
 
@@ -60,6 +63,13 @@ def of_why_it_fails() -> Remade:
     return claims, {"answer": why_it_fails.answer(results)}
 
 
+def of_what_captions_said() -> Remade:
+    found, rates = load_members(), law.beside_law(law.member_rates(), pd.read_parquet(DOSE))
+    claims = what_captions_said.claims(found, rates)
+    answer = what_captions_said.answer(found, claims, rates)
+    return claims, {"answer": answer, "models": len(found)}
+
+
 def of_another_encoder() -> Remade:
     drawn = scores("11_another_encoder")
     own, other = (drawn[drawn.encoder == name].reset_index(drop=True) for name in ("own", "other"))
@@ -71,6 +81,7 @@ REMADE = {
     "04_every_wording": of_every_wording,
     "08_where_the_word_travels": of_where_the_word_travels,
     "09_why_it_fails": of_why_it_fails,
+    "10_what_captions_said": of_what_captions_said,
     "11_another_encoder": of_another_encoder,
 }
 NEED_WEIGHTS = {"09_why_it_fails": ("A probe", "What is obeyed", "Giving", "Taking")}
