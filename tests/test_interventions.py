@@ -71,15 +71,16 @@ WEIGHTS = {  # they leave out one concept at a time, whatever the rows are about
 }  # fmt: skip
 
 
-def options(name, encoder):
+def options(name, encoder, clip):
     if name in WEIGHTS:
         return {"concept": "bear"} | WEIGHTS[name]
-    return {"source": encoder} if name == "exchange_part" else {}
+    sources = {"exchange_part": encoder, "output_filter": clip}
+    return {"source": sources[name]} if name in sources else {}
 
 
 # Where the default does not change a random model, whose cosines do not reach the authors' gate, or
-# takes minutes.
-ACTS = {"ablate": 1, "adavd": -1.0, "esd": 1}
+# takes minutes, or blocks few of a few pictures.
+ACTS = {"ablate": 1, "adavd": -1.0, "esd": 1, "output_filter": 1.0}
 
 
 def state_of(artist):
@@ -87,8 +88,15 @@ def state_of(artist):
     parts = [m for m in artist.pipe.components.values() if isinstance(m, torch.nn.Module)]
     hooks = [len(m._forward_pre_hooks) + len(m._forward_hooks) for p in parts for m in p.modules()]
     weights = [t.double().sum().item() for part in parts for t in part.state_dict().values()]
-    said = artist.negatives, artist.prompts
-    return id(artist.pipe), said, hooks, weights, vars(type(artist.pipe)).keys()
+    given = artist.negatives, artist.prompts, artist.screen, artist.guidance
+    return (
+        id(artist.pipe),
+        id(artist.pipe.scheduler),
+        given,
+        hooks,
+        weights,
+        vars(type(artist.pipe)).keys(),
+    )
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -104,17 +112,22 @@ def test_what_methods_share_is_no_method(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_at_its_neutral_strength_a_method_changes_no_bit(artist, rows, encoder, name):
+def test_at_its_neutral_strength_a_method_changes_no_bit(
+    artist, rows, encoder, tiny_clip_dir, name
+):
     method = METHODS[name]
-    with method(artist, rows, method.neutral, **options(name, encoder)):
+    with method(artist, rows, method.neutral, **options(name, encoder, tiny_clip_dir)):
         images = artist.draw(rows, progress=False)
     assert np.array_equal(images, artist.draw(rows, progress=False))
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "none"])
-def test_a_method_acts_in_its_block_and_is_undone_after_it(artist, rows, encoder, name):
+def test_a_method_acts_in_its_block_and_is_undone_after_it(
+    artist, rows, encoder, tiny_clip_dir, name
+):
     plain, before = artist.draw(rows, progress=False), state_of(artist)
-    method, chosen = METHODS[name], options(name, encoder) | {"strength": ACTS.get(name)}
+    method, chosen = METHODS[name], options(name, encoder, tiny_clip_dir)
+    chosen["strength"] = ACTS.get(name)
     with method(artist, rows, **chosen):
         images = artist.draw(rows, progress=False)
     assert (images != plain).any() and state_of(artist) == before

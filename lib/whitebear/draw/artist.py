@@ -6,7 +6,7 @@ rows.present    # is the concept in the image?
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -60,6 +60,8 @@ class Artist:
         # set by an intervention, one a row:
         self.negatives: list[str] | None = None
         self.prompts: list[str] | None = None  # drawn in place of the rows' own
+        # likewise, from rows and their images to those that are given out:
+        self.screen: Callable[[pd.DataFrame, np.ndarray], np.ndarray] | None = None
 
     @cached_property
     def folder(self) -> Path:
@@ -100,7 +102,13 @@ class Artist:
     ) -> Iterator[tuple[pd.DataFrame, np.ndarray]]:
         """The rows of a grid batch by batch, each with its images (see `generate_batches`)."""
         sampling = self.steps, self.guidance, self.batch
-        return generate_batches(self.pipe, rows, *sampling, progress, self.negatives, self.prompts)
+        said = self.negatives, self.prompts
+        drawn = generate_batches(self.pipe, rows, *sampling, progress, *said)
+        return drawn if self.screen is None else self._screened(drawn)
+
+    def _screened(self, drawn):
+        for rows, images in drawn:
+            yield rows, self.screen(rows, images)
 
     def draw(self, rows: pd.DataFrame, progress: bool = True) -> np.ndarray:
         """The images of the rows, uint8 (N, H, W, 3). rows: columns concept, seed, prompt."""

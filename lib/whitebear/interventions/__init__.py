@@ -12,6 +12,7 @@ from whitebear.interventions._weights import untouched
 from whitebear.interventions.ablate import ablate
 from whitebear.interventions.adavd import adavd
 from whitebear.interventions.clip_skip import clip_skip
+from whitebear.interventions.dng import dng, fit_dng
 from whitebear.interventions.esd import esd
 from whitebear.interventions.exchange_part import exchange_part, with_part
 from whitebear.interventions.instruct import instruct
@@ -19,19 +20,22 @@ from whitebear.interventions.leace import leace
 from whitebear.interventions.method import Drawing, Method
 from whitebear.interventions.negative_prompt import negative_prompt
 from whitebear.interventions.none import none
+from whitebear.interventions.output_filter import output_filter
 from whitebear.interventions.rece import adversarial_states, rece
 from whitebear.interventions.safree import safree
+from whitebear.interventions.sld import sld
 from whitebear.interventions.suppress_states import suppress_states
 from whitebear.interventions.swap_states import swap_states
 from whitebear.interventions.uce import uce
+from whitebear.interventions.unguided import unguided
 from whitebear.interventions.weigh import weigh
 from whitebear.interventions.words import words
 
 __all__ = [
-    "Drawing", "Method", "ablate", "adavd", "adversarial_states", "clip_skip", "esd",
-    "exchange_part", "find_method", "instruct", "leace", "method_names", "negative_prompt", "none",
-    "rece", "safree", "suppress_states", "swap_states", "uce", "untouched", "weigh", "with_part",
-    "words",
+    "Drawing", "Method", "ablate", "adavd", "adversarial_states", "clip_skip", "dng", "esd",
+    "exchange_part", "find_method", "fit_dng", "instruct", "leace", "method_names",
+    "negative_prompt", "none", "output_filter", "rece", "safree", "sld", "suppress_states",
+    "swap_states", "uce", "unguided", "untouched", "weigh", "with_part", "words",
 ]  # fmt: skip
 
 

@@ -10,18 +10,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import pandas as pd
 from diffusers import DiffusionPipeline
 
 from whitebear.errors import UserError
+from whitebear.scoring.judge import Judge
 
 
 class Drawing(Protocol):
     """What interventions know of a `draw.Artist`.
 
     negatives: a negative prompt for each row that is drawn next, or None; prompts: what is drawn in
-    place of its own prompt, or None. parts: what tells its model from that of its name, for the
-    keys of what is cached. pocket: whether it is a model of the pocket world.
+    place of its own prompt, or None; screen: what rows and their images go through before they are
+    given out, or None. judge: what no intervention may use. parts: what tells its model from that
+    of its name, for the keys of what is cached. pocket: whether it is a model of the pocket world.
     """
 
     pipe: DiffusionPipeline
@@ -29,8 +32,12 @@ class Drawing(Protocol):
     guidance: float
     negatives: list[str] | None
     prompts: list[str] | None
+    screen: Callable[[pd.DataFrame, np.ndarray], np.ndarray] | None
+    judge: Judge
     parts: str
     pocket: bool
+
+    def draw(self, rows: pd.DataFrame, progress: bool = True) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,7 @@ class Method:
 
     act(artist, rows, strength, **options): edits, yields once, and puts back. default, neutral,
     lowest, highest: strengths, finite ones but for the neutral; whole: whether there are none
-    between whole numbers;
+    between whole numbers; levels: names of the strengths 0, 1, ..., where they have names;
     why_not(artist, **options): a reason where it cannot be used, else ""; state(): digest of files
     that it reads, for the keys of what is cached.
     """
@@ -55,11 +62,12 @@ class Method:
     lowest: float = 0.0
     highest: float = math.inf
     whole: bool = False
+    levels: tuple[str, ...] = ()
     why_not: Callable[..., str] = lambda artist, **_: ""
     state: Callable[[], str] = str
 
     def __call__(
-        self, artist: Drawing, rows: pd.DataFrame, strength: float | None = None, **options
+        self, artist: Drawing, rows: pd.DataFrame, strength: float | str | None = None, **options
     ) -> contextlib.AbstractContextManager[None]:
         """A block in which the rows are drawn. Raises `UserError` for a strength that cannot be,
         and for an artist whose model this does not fit."""
@@ -70,7 +78,7 @@ class Method:
             raise UserError(f"{self.name} cannot be used here: {reason}")
         return contextlib.contextmanager(self.act)(artist, rows, strength, **options)
 
-    def check(self, strength: float | None) -> float:
+    def check(self, strength: float | str | None) -> float:
         """The strength as a number, None being the default. `UserError` where it is out of range.
 
         >>> from whitebear.interventions import weigh
@@ -79,6 +87,8 @@ class Method:
         """
         if strength is None:
             return self.default
+        if strength in self.levels:
+            return float(self.levels.index(strength))
         number = isinstance(strength, (int, float)) and not isinstance(strength, bool)
         fits = number and math.isfinite(strength) and self.lowest <= strength <= self.highest
         fits = fits or (number and strength == self.neutral)  # which may be infinite
@@ -93,6 +103,7 @@ class Method:
             return f"{self.lowest:g} or {self.highest:g}"
         what = "a whole number" if self.whole else "a number"
         end = " or inf" if math.isinf(self.neutral) else ""
+        end += f" ({', '.join(self.levels)})" if self.levels else ""
         if math.isinf(self.highest):
             return f"{what} of at least {self.lowest:g}{end}"
         return f"{what} from {self.lowest:g} to {self.highest:g}{end}"

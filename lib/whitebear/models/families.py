@@ -301,14 +301,25 @@ def as_read(pipe: DiffusionPipeline, tokenizer, text: str) -> str:
     return text if convert is None else convert(text, tokenizer)
 
 
-def text_keys(pipe: DiffusionPipeline, prompts: list[str], length: int) -> torch.Tensor:
-    """The states (prompts, n_text, D) that a pipeline gives its denoiser; length: T5 tokens."""
+def encoded(
+    pipe: DiffusionPipeline, prompts: list[str], length: int, guided: bool = False
+) -> tuple[torch.Tensor | None, ...]:
+    """What a pipeline's `encode_prompt` makes of prompts, first the states (prompts, n_text, D).
+
+    length: T5 tokens; guided: also of the empty prompt, which comes second. Pipelines that read
+    pooled states give those of both after that.
+    """
     defaults = {
-        "max_sequence_length": length, "do_classifier_free_guidance": False,
+        "max_sequence_length": length, "do_classifier_free_guidance": guided,
         "prompt_2": None, "prompt_3": None,
     }  # fmt: skip
     options = {k: v for k, v in defaults.items() if k in encoding_options(pipe)}
     with torch.no_grad():
         return pipe.encode_prompt(
             prompts, device=pipe._execution_device, num_images_per_prompt=1, **options
-        )[0]
+        )
+
+
+def text_keys(pipe: DiffusionPipeline, prompts: list[str], length: int) -> torch.Tensor:
+    """The states (prompts, n_text, D) that a pipeline gives its denoiser; length: T5 tokens."""
+    return encoded(pipe, prompts, length)[0]

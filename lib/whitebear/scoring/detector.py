@@ -73,7 +73,10 @@ class ZeroShotDetector:
 
     def logits(self, images: np.ndarray) -> pd.DataFrame:
         """How much better each concept fits than "something": scaled difference of cosines."""
-        vectors = self.clip.images(images)
+        return self.logits_of(self.clip.images(images))
+
+    def logits_of(self, vectors: torch.Tensor) -> pd.DataFrame:
+        """`logits` of images by their unit vectors (N, width)."""
         with_concept = vectors @ self.clip.text([caption_of(c) for c in self.concepts]).T
         something = vectors @ self.clip.text(["a picture of something"]).T
         fits = self.clip.scale * (with_concept - something)
