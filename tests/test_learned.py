@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 
 from whitebear.errors import UserError
 from whitebear.files import MODELS
-from whitebear.pocket.experiments import clauses, learned
+from whitebear.pocket.experiments import clauses, learned, obedience
 from whitebear.pocket.experiments.members import Member
 from whitebear.pocket.training import loop
 from whitebear.pocket.training.recipe import StageRecipe
@@ -98,7 +98,7 @@ def test_the_cells_of_the_book_are_as_declared():
         doses = sorted(c.d for c in ours if c.encoder == "learns")
         assert doses == [0.0, 0.01, 0.05, 0.2, 0.5]
         rest = {(c.encoder, c.d) for c in ours if c.encoder != "learns"}
-        assert rest == {(name, 0.2) for name in learned.ENCODERS if name != "learns"}
+        assert rest == {(name, 0.2) for name in obedience.ENCODERS if name != "learns"}
 
 
 @pytest.mark.parametrize(

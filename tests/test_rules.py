@@ -58,7 +58,9 @@ def test_what_cannot_be_told_gets_no_verdict_but_the_last(rule):
     ends = {f"{name}_{end}" for name in ("none", "natural", "much", "encoder", "denoiser", "way")
             for end in ("low", "high")}  # fmt: skip
     names = ends | {"p", "taken", "control", "steps", "shipped", "good", "failed", "tried",
-                    "gained", "judged", "obeyed", "rival"}  # fmt: skip
+                    "gained", "judged", "obeyed", "rival", "gain", "gain_low", "gain_high",
+                    "learned", "refused", "whole", "picture", "text", "attention",
+                    "blind"}  # fmt: skip
     assert rule(nan, nan, **dict.fromkeys(names, math.nan)) == rule.otherwise
 
 

@@ -26,6 +26,7 @@ from whitebear.tables import (
     MEASURED,
     SCORES,
     TABLES,
+    WINNING,
     check,
     page,
 )
@@ -40,6 +41,8 @@ LARGEST = 2.5 * 2**20  # bytes: what chapters measure beside scores, all tables 
 
 def measured(path):
     """The contract of `<chapter>_<name>.parquet`; None for a chapter's pictures."""
+    if path.parent.name == "winning":
+        return WINNING
     chapter = next((nb for nb in CHAPTERS if path.stem.startswith(f"{nb}_")), None)
     return MEASURED[path.stem.removeprefix(f"{chapter}_")] if chapter else None
 

@@ -128,6 +128,7 @@ def test_tables_and_figures_show_every_group(found):
     for draw, panels in (
         (figures.wordings, chapter.wordings(found, "negate")),
         (figures.winners, chapter.winners(found)),
+        (figures.winners, chapter.winners_of({"shipped": found["web-1"].clauses})),
     ):
         figure = draw(panels)
         titles = [axes.get_title("left") or axes.get_title() for axes in figure.axes]
@@ -136,3 +137,11 @@ def test_tables_and_figures_show_every_group(found):
     text = chapter.answer(found, [], rates(lambda rate: rate))
     assert text.count("a plain “without” takes away") == 3
     assert len(chapter.misses(rates(lambda rate: 0 * rate), most=5)) == 5
+
+
+def test_models_of_other_chapters_stand_beside_the_members(found):
+    text = chapter.others({"shipped": found["web-1"].clauses, "taught": found["none-1"].clauses})
+    shipped, taught = text.split("; ")
+    assert shipped.startswith("In the shipped model") and "take away 9" in shipped
+    assert "in the taught model" in taught and "take away 9" not in taught
+    assert "not published yet" in chapter.others({})

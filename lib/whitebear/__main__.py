@@ -18,6 +18,7 @@ COMMANDS = {  # name -> module with its `main`, what it does
     "learned": ("pocket.experiments.learned", "train members further on captions that obey"),
     "clauses": ("pocket.experiments.clauses", "score what wins, an instruction or the request"),
     "arena": ("pocket.experiments.arena", "put every method into one arena, and publish it"),
+    "winning": ("pocket.experiments.winning", "measure where an instruction or the request wins"),
     "repair": ("pocket.experiments.repair", "train single parts of the pocket model further"),
     "retrain": ("pocket.experiments.retrain", "train a second pocket model, another seed"),
 }

@@ -142,6 +142,26 @@ ARENA = Table(
     ("use", "strength", "family", "concept", "seed"),
 )  # fmt: skip
 
+LIKE = "how like the request for the concept alone its states are"
+WINNING = Table(
+    "inside of clauses",
+    "a clause about a concept",
+    "`pocket.experiments.winning`",
+    "`measures.winning`, `data/results/winning/*.parquet`",
+    {name: GRID.columns[name] for name in ("concept", "wording", "seed")}
+    | {
+        "told": ("number", f"{LIKE} in the verb's clause: 1 the same, 0 another concept's"),
+        "asked": ("number", "the same of its tokens in the request; NaN where it is not asked for"),
+        "eos": ("number", "the same of the end token"),
+        "pad": ("number", "the same of the mean over the padding"),
+        "attention": ("number", "mass on the concept's noun, 0 to 1, mean over steps and layers;"
+                                " NaN where it was not watched"),
+        "first_half": ("number", "the same over the first half of the steps"),
+        "second_half": ("number", "the same over the second half"),
+    },
+    ("concept", "wording", "seed"),
+)  # fmt: skip
+
 ATTENTION = Table(
     "attention",
     "an image (`sample`), a denoiser call (`step`), a layer and a token: an xarray dataset",
@@ -356,7 +376,8 @@ DOSE = Table(
 )  # fmt: skip
 
 TABLES = (
-    GRID, SCORES, CLAUSES, ARENA, ATTENTION, SIMILARITY, PROBE, WORDS, SQUARE, CURVES, TOKENS,
+    GRID, SCORES, CLAUSES, ARENA, WINNING, ATTENTION, SIMILARITY, PROBE, WORDS, SQUARE, CURVES,
+    TOKENS,
     HEADS, EXCHANGE, CLAIMS, CELLS, DOSE,
 )  # fmt: skip
 

@@ -91,17 +91,17 @@ def _rows_like(table: pd.DataFrame, wordings) -> np.ndarray:
                                                     strict=True)])  # fmt: skip
 
 
-def similarity(table: pd.DataFrame, states: xr.DataArray) -> pd.DataFrame:
-    """Cosine of each prompt to the plain request for its concept (`affirm-picture`).
+def similarity(table: pd.DataFrame, states: xr.DataArray, plain: str = ANCHOR) -> pd.DataFrame:
+    """Cosine of each prompt to the plain request for its concept, the wording `plain`.
 
     One row a (prompt, layer, place): what tells the rows of `table` apart, then layer, place,
     cosine, unrelated, and standardised = (cosine - unrelated) / (1 - unrelated), where `unrelated`
     is the mean cosine to the plain request for another concept: 1 is the same prompt, 0 one about
     something else. NaN where all plain requests have the same state.
     """
-    anchor = _rows_like(table, [ANCHOR] * len(table))
+    anchor = _rows_like(table, [plain] * len(table))
     cosines = cosine(states, states[anchor])
-    other = _unrelated(table, states)
+    other = _unrelated(table, states, plain)
     scaled = (cosines - other) / (1 - other).where(other < 1 - 1e-9)
     n, layers, places = cosines.shape
     frame = table[KEPT].loc[table.index.repeat(layers * places)].reset_index(drop=True)
@@ -114,16 +114,16 @@ def similarity(table: pd.DataFrame, states: xr.DataArray) -> pd.DataFrame:
     )
 
 
-def _unrelated(table: pd.DataFrame, states: xr.DataArray) -> xr.DataArray:
+def _unrelated(table: pd.DataFrame, states: xr.DataArray, plain: str) -> xr.DataArray:
     """Mean cosine between plain requests for different concepts, (layer, place)."""
-    first = table.reset_index(drop=True).query("wording == @ANCHOR").groupby("concept").head(1)
+    first = table.reset_index(drop=True).query("wording == @plain").groupby("concept").head(1)
     if len(first) < 2:
         raise UserError(
             "similarity is measured against requests for other things; give two concepts"
         )
-    plain = states[first.index.to_numpy()]
+    requests = states[first.index.to_numpy()]
     shifts = range(1, len(first))
-    mean = [cosine(plain, plain.roll(row=k)).mean("row") for k in shifts]
+    mean = [cosine(requests, requests.roll(row=k)).mean("row") for k in shifts]
     return sum(mean) / len(mean)
 
 

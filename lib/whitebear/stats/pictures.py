@@ -101,10 +101,10 @@ def suppression(
     return _estimate(rows, columns, statistic, independent, level, over, within(-np.inf, 1))
 
 
-def taken_away(rows: pd.DataFrame) -> Estimate:
+def taken_away(rows: pd.DataFrame, over: Sequence[str] = CONCEPTS) -> Estimate:
     """1 - rate / rate under the control, over rows with a `control_value`: `suppression` of what
-    the same words without the instruction show."""
-    return suppression(rows.assign(affirm=rows.control_value))
+    the same words without the instruction show. over: as in `rate`."""
+    return suppression(rows.assign(affirm=rows.control_value), over=over)
 
 
 def paired_difference(

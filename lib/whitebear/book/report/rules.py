@@ -234,6 +234,7 @@ EXCHANGE = Rule(
     (("yes", f"way_low >= {HALF}"), ("no", f"way_high < {HALF}")),
     OPEN,
 )
+PRICE = 0.05  # what obedience may cost plain requests
 NOTHING = Rule(
     "Hypotheses 7, 10 and 12: an instruction, or the order of clauses, changes nothing",
     "change of the rate against the neutral verbs, or the other order",
@@ -300,6 +301,67 @@ SPECIFIC = Rule(
     (
         ("specific", f"low90 > -{SPARE} and high90 < {SPARE}"),
         ("unspecific", f"value >= {MARGIN} and low > 0"),
+    ),
+    OPEN,
+)
+LEARNABLE = Rule(
+    "Hypothesis 13: from captions that show it, a model learns to obey",
+    "number of members whose doses are all there, that obey at a dose and not without examples"
+    " (learned), and that obey at no dose (refused)",
+    (
+        (HOLDS, "learned >= 2"),
+        (REFUTED, "refused >= 2"),
+        ("of one member", "learned >= 1 and whole >= 2"),
+    ),
+    OPEN,
+)
+LEARNED = Rule(
+    "Hypotheses 14 and 15: what was learned holds for other objects and in other frames",
+    "suppression against the neutral verbs, where these show it in at least 20 %",
+    ((HOLDS, f"value >= {HALF} and low > 0"), (REFUTED, f"high < {HALF}")),
+    OPEN,
+)
+WORD_ALONE = Rule(
+    "Hypothesis 16: a verb that captions did not show so is not obeyed",
+    "suppression against the neutral verbs, where these show it in at least 20 %",
+    ((REFUTED, f"value >= {HALF} and low > 0"), (HOLDS, f"high < {HALF}")),
+    OPEN,
+)
+UNHARMED = Rule(
+    "Hypothesis 17: an instruction about another object does not lower the one asked for",
+    "change of its rate against the neutral verbs",
+    ((HOLDS, f"low > -{MARGIN}"), (REFUTED, f"high < -{MARGIN}")),
+    OPEN,
+)
+COST = Rule(
+    "Hypothesis 18: plain requests fall by at most 5 points",
+    "their rate minus that of the model that learned as long without examples",
+    ((HOLDS, f"low > -{PRICE}"), (REFUTED, f"high < -{PRICE}")),
+    OPEN,
+)
+WINNING = Rule(
+    "Part 4: at which stage a request overrules an instruction",
+    "change where a place is asked for, and how much less it is where the concept is (gain)",
+    (
+        ("shows here", f"value <= -{MARGIN} and high < 0 and gain >= {MARGIN} and gain_low > 0"),
+        (
+            "as low where it is asked for",
+            f"value <= -{MARGIN} and high < 0 and gain_high < {MARGIN}",
+        ),
+        ("not to be seen", WITHIN),
+    ),
+    OPEN,
+)
+FIRST = Rule(
+    "Part 4: where the winning shows",
+    "number of stages at which it shows: picture, text states (end token, padding), attention; and"
+    " of the last three those at which it is shown not to (blind)",
+    (
+        ("no winning", "picture < 1"),
+        ("in text states and attention", "text >= 1 and attention >= 1"),
+        ("in text states", "text >= 1"),
+        ("in attention", "attention >= 1"),
+        ("only in the picture", "blind >= 3"),
     ),
     OPEN,
 )

@@ -16,7 +16,7 @@ A member is read from `_build/population`. Interrupt it whenever you like. Weigh
 
 import json
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -27,11 +27,12 @@ from transformers import CLIPTextModel
 
 from whitebear.draw.artist import Artist
 from whitebear.errors import UserError, exit_on_user_error
-from whitebear.files import DATA, MODELS, RESULTS, ROOT
+from whitebear.files import MODELS, ROOT
 from whitebear.models.load import load_pipeline
 from whitebear.pocket.experiments import population, publishing
 from whitebear.pocket.experiments.clauses import CLAUSE_SEEDS, CLAUSE_STEPS, clause_scores
 from whitebear.pocket.experiments.members import MEMBERS, Member
+from whitebear.pocket.experiments.obedience import CELLS, FOLDER, Cell, load
 from whitebear.pocket.experiments.population import PER_CONCEPT
 from whitebear.pocket.experiments.teach import GUIDANCE, load_cells
 from whitebear.pocket.training import denoiser, words
@@ -42,31 +43,12 @@ from whitebear.pocket.world.obey import load_obeyed, obeying
 from whitebear.pocket.world.scene import load_world
 from whitebear.prompts import load_clauses
 
-CELLS = DATA / "why" / "learned.csv"
-FOLDER, OUT = RESULTS / "learned", ROOT / "_build" / "learned"
-ENCODERS = ("learns", "unlabelled", "frozen", "joint")
+OUT = ROOT / "_build" / "learned"
 LEARNED = replace(
     READING,
     clip=StageRecipe(steps=150, batch=256, lr=5e-4, warmup=20, ema=0.97),
     denoiser=StageRecipe(steps=600, batch=64, lr=7e-4, warmup=50, ema=0.99),
 )
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One model: the member that it begins as, the share of captions that show obedience, and how
-    its text encoder learns."""
-
-    id: str
-    member: str
-    d: float
-    encoder: str
-
-    def __post_init__(self):
-        if not 0 <= self.d <= 1:
-            raise ValueError("d is a share of captions, so between 0 and 1")
-        if self.encoder not in ENCODERS:
-            raise ValueError(f"encoder is one of {', '.join(ENCODERS)}")
 
 
 class ObeyTraining(ReadingTraining):
@@ -186,18 +168,6 @@ def publish(cell: Cell, deadline: float = math.inf) -> Path:
     run = cache_folder() / "learned" / f"{cell.id}-{origin['start']}"
     places = publishing.Places(run, OUT / cell.id, FOLDER)
     return publishing.publish(cell.id, places, origin, make, score)
-
-
-def load(path: Path = CELLS) -> dict[str, Cell]:
-    """The cells by id. Raises `UserError` for a line that is none, or begins as no member."""
-    cells, members = load_cells(path, Cell), load_cells(MEMBERS, Member)
-    for cell in cells.values():
-        if cell.member not in members:
-            raise UserError(
-                f"{path.name}: {cell.id} begins as {cell.member}, which is no member;"
-                f" {MEMBERS.name} has {', '.join(members)}"
-            )
-    return cells
 
 
 @exit_on_user_error

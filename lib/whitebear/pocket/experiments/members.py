@@ -8,7 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from whitebear.errors import UserError
-from whitebear.files import DATA, RESULTS
+from whitebear.files import DATA, MODELS, RESULTS
+from whitebear.models.load import fingerprint
+from whitebear.pocket.experiments.inside import SHIPPED
 from whitebear.pocket.experiments.results import USABLE
 from whitebear.pocket.experiments.teach import load_cells
 from whitebear.pocket.training.card import ASKED
@@ -16,6 +18,8 @@ from whitebear.pocket.world.captions import CHATTERS
 
 MEMBERS = DATA / "why" / "population.csv"
 FOLDER = RESULTS / "population"
+OTHERS = RESULTS / "clauses"  # of models of other chapters
+INSIDE = RESULTS / "winning"
 GROUPS = {  # of members, and what their captions are
     "none": "no caption negates",
     "web": "0.58 % negate",
@@ -89,3 +93,28 @@ def by_group(found: dict[str, Published]) -> dict[str, list[Published]]:
     for published in found.values():
         groups.setdefault(published.member.group, []).append(published)
     return groups
+
+
+def others(folder: Path = OTHERS) -> dict[str, pd.DataFrame]:
+    """Tables `clauses` of the shipped and the taught model, those that are published, by name."""
+    return {path.stem: pd.read_parquet(path) for path in sorted(folder.glob("*.parquet"))}
+
+
+def load_inside(found: dict[str, Published], folder: Path = INSIDE) -> dict[str, pd.DataFrame]:
+    """Tables `WINNING` of the shipped model and of members, by name; those without are left out.
+
+    Raises `UserError` where a table was measured on other weights.
+    """
+    weights = {SHIPPED: fingerprint(MODELS / "pocket")}
+    weights |= {name: member.record["model"] for name, member in found.items()}
+    tables = {}
+    for name, model in weights.items():
+        record, table = folder / f"{name}.json", folder / f"{name}.parquet"
+        if record.is_file() and table.is_file():
+            if json.loads(record.read_text(encoding="utf-8"))["model"] != model:
+                raise UserError(
+                    f"{folder.name}/{table.name} was measured on other weights of {name};"
+                    f" measure it anew: python -m whitebear winning {name}"
+                )
+            tables[name] = pd.read_parquet(table)
+    return tables

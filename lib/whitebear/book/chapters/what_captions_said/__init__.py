@@ -160,17 +160,45 @@ def changed(group: list[Published], level: float = stats.LEVEL, **place) -> Esti
 def winners(found: Found) -> dict[str, pd.DataFrame]:
     """A panel a group: rates of the concept by request and order (rows), under the neutral verbs
     and under each that forbids; frames taken together."""
-    panels = {}
-    for name, group in by_group(found).items():
-        rows = clauses(group, subject="concept")
-        rows = rows.assign(who=rows.verb.where(~rows.neutral.astype(bool), "neutral verbs"))
-        panels[GROUPS[name]] = pd.DataFrame(
-            {
-                place: {who: stats.rate(some[some.who == who]) for who in LOOKS}
-                for place, some in rows.groupby(["request", "order"], sort=False)
-            }
-        ).T[list(LOOKS)]
-    return panels
+    return {
+        GROUPS[name]: by_place(clauses(group, subject="concept"))
+        for name, group in by_group(found).items()
+    }
+
+
+def winners_of(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The same for models of other chapters: name -> table `clauses`."""
+    told = {name: against_neutral(table) for name, table in tables.items()}
+    return {f"{name} model": by_place(rows[rows.subject == "concept"])
+            for name, rows in told.items()}  # fmt: skip
+
+
+def by_place(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rates by request and order, a column each of LOOKS; rows: of `against_neutral`."""
+    rows = rows.assign(who=rows.verb.where(~rows.neutral.astype(bool), "neutral verbs"))
+    return pd.DataFrame(
+        {
+            place: {who: stats.rate(some[some.who == who]) for who in LOOKS}
+            for place, some in rows.groupby(["request", "order"], sort=False)
+        }
+    ).T[list(LOOKS)]
+
+
+def others(tables: dict[str, pd.DataFrame]) -> str:
+    """What “forget” and “leave out” take away in models of other chapters, as a sentence."""
+    if not tables:
+        return "Their clauses are not published yet: `python -m whitebear clauses`."
+    parts = []
+    for name, table in tables.items():
+        rows = against_neutral(table)
+        rows = rows[rows.verb.isin(INSTRUCTIONS) & (rows.subject == "concept")]
+        gone = [stats.taken_away(rows[rows.request.isin(where)]).percent()
+                for where in (ELSEWHERE, ASKED_FOR)]  # fmt: skip
+        parts.append(
+            f"in the {name} model “forget” and “leave out” take away {gone[0]} where something else"
+            f" is asked for, and {gone[1]} where the object itself is"
+        )
+    return "; ".join(parts).capitalize() + "."
 
 
 def other_way(found: Found) -> pd.DataFrame:
