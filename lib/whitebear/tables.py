@@ -377,8 +377,7 @@ DOSE = Table(
 
 TABLES = (
     GRID, SCORES, CLAUSES, ARENA, WINNING, ATTENTION, SIMILARITY, PROBE, WORDS, SQUARE, CURVES,
-    TOKENS,
-    HEADS, EXCHANGE, CLAIMS, CELLS, DOSE,
+    TOKENS, HEADS, EXCHANGE, CLAIMS, CELLS, DOSE,
 )  # fmt: skip
 
 # Which contract `<chapter>_<name>.parquet` keeps. What is a grid has columns more that tell its

@@ -195,8 +195,9 @@ def carried_over(found: Found, member: str, panel: pd.DataFrame) -> list[Claim]:
         claims.append(made(f"{text}: {of}", gone, rule(gone), FIGURE, estimate, of="pictures",
                            control=NEUTRAL))  # fmt: skip
     other = spared(model)
-    last = made(f"What was not to be forgotten is drawn: {of}", other, rules.UNHARMED(other), FIGURE,
-                points(other), of="pictures", control=NEUTRAL)  # fmt: skip
+    spares = f"What was not to be forgotten is drawn: {of}"
+    last = made(spares, other, rules.UNHARMED(other), FIGURE, points(other), of="pictures",
+                control=NEUTRAL)  # fmt: skip
     return [*claims, last]
 
 
