@@ -432,9 +432,7 @@ def test_it_stops_by_the_clock_between_concepts(published, tmp_path):
     assert not list(tmp_path.glob("*.json"))
 
 
-def test_a_method_that_cannot_be_used_is_named_and_the_others_go_on(
-    published, monkeypatch, capsys
-):
+def test_a_method_that_cannot_be_used_is_named_and_the_others_go_on(published, monkeypatch, capsys):
     plan, tiny = published
     monkeypatch.setattr(arena, "plan_of", lambda *_: plan)
     monkeypatch.setattr(arena, "Artist", lambda *_: tiny.artist)

@@ -20,7 +20,7 @@ from whitebear.interventions import (
     uce,
     untouched,
 )
-from whitebear.interventions._weights import CARRIERS, attention_weights
+from whitebear.interventions._weights import CARRIERS, cross_attention_weights
 from whitebear.prompts import load_wordings, prompt_grid
 from whitebear.prompts.wordings import read_csv
 
@@ -160,7 +160,7 @@ def test_a_round_of_rece_erases_the_state_that_undoes_the_edit(artist, rows):
 
 def test_the_adversarial_state_is_read_as_the_state_was(artist, rows):
     """Where an edit can be inverted, and with next to no ridge."""
-    old = [w.detach() for w in attention_weights(artist.pipe.unet).values()]
+    old = [w.detach() for w in cross_attention_weights(artist.pipe.unet).values()]
     new = [w @ (torch.eye(w.shape[1]) * 0.5 + 0.1) for w in old]
     state = torch.from_numpy(states(artist, "bear"))
     back = adversarial_states(state, new, old, lam=1e-9)
@@ -208,7 +208,7 @@ def test_weights_are_not_edited_twice(artist, rows):
 
 
 def test_in_the_block_the_untouched_weights_can_be_asked_for(artist, rows):
-    own = {k: w.detach().clone() for k, w in attention_weights(artist.pipe.unet).items()}
+    own = {k: w.detach().clone() for k, w in cross_attention_weights(artist.pipe.unet).items()}
     with uce(artist, rows):
         assert same(untouched(artist), own)
     with pytest.raises(UserError, match="no weights are edited here"):

@@ -8,7 +8,7 @@ import importlib
 import pkgutil
 
 from whitebear.errors import UserError, nearest
-from whitebear.interventions._weights import untouched
+from whitebear.interventions._weights import cross_attention_weights, untouched
 from whitebear.interventions.ablate import ablate
 from whitebear.interventions.adavd import adavd
 from whitebear.interventions.clip_skip import clip_skip
@@ -32,10 +32,11 @@ from whitebear.interventions.weigh import weigh
 from whitebear.interventions.words import words
 
 __all__ = [
-    "Drawing", "Method", "ablate", "adavd", "adversarial_states", "clip_skip", "dng", "esd",
-    "exchange_part", "find_method", "fit_dng", "instruct", "leace", "method_names",
-    "negative_prompt", "none", "output_filter", "rece", "safree", "sld", "suppress_states",
-    "swap_states", "uce", "unguided", "untouched", "weigh", "with_part", "words",
+    "Drawing", "Method", "ablate", "adavd", "adversarial_states", "clip_skip",
+    "cross_attention_weights", "dng", "esd", "exchange_part", "find_method", "fit_dng", "instruct",
+    "leace", "method_names", "negative_prompt", "none", "output_filter", "rece", "safree", "sld",
+    "suppress_states", "swap_states", "uce", "unguided", "untouched", "weigh", "with_part",
+    "words",
 ]  # fmt: skip
 
 

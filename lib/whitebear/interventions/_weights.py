@@ -49,7 +49,7 @@ def why_not_weights(artist: Drawing, **_) -> str:
     return ""
 
 
-def attention_weights(unet: nn.Module, ends: Sequence[str] = ("to_k", "to_v")) -> Weights:
+def cross_attention_weights(unet: nn.Module, ends: Sequence[str] = ("to_k", "to_v")) -> Weights:
     """Parameters of cross-attention by name: of the named parts of each layer, () being all."""
     paths = [layer.path for layer in known_layers(unet)]
     heads = tuple(f"{path}.{end}." for path in paths for end in ends) if ends else ()

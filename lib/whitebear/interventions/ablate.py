@@ -31,11 +31,11 @@ from whitebear.interventions._training import (
 from whitebear.interventions._weights import (
     CARRIERS,
     Weights,
-    attention_weights,
     check_count,
     check_number,
     check_unedited,
     concept_of,
+    cross_attention_weights,
     edited,
     sentences,
 )
@@ -70,7 +70,7 @@ def _ablate(
     check_number("lr", lr), check_count("batch", batch), check_count("pictures", pictures)
     how = texts, concept, int(strength), seed, lr, batch, pictures
     decisive = "ablate", *how, artist.steps, artist.guidance
-    weights = attention_weights(artist.pipe.unet)
+    weights = cross_attention_weights(artist.pipe.unet)
     read = [text for both in texts for text in both]
     found = once(artist, weights, read, decisive, lambda: _trained(artist, *how))
     with edited("ablate", artist, found):
@@ -100,7 +100,7 @@ def _trained(artist, texts, concept, iterations, seed, lr, batch, pictures) -> W
             wanted = anchor.rows(*call).under(unet, ours)
         return (target.rows(*call).under(unet, ours) - wanted).square().mean()
 
-    weights = attention_weights(unet)
+    weights = cross_attention_weights(unet)
     return trained(unet, weights, iterations, lr, loss, first, f"ablate {concept}")
 
 

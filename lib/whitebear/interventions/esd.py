@@ -30,11 +30,11 @@ from whitebear.interventions._training import (
 )
 from whitebear.interventions._weights import (
     Weights,
-    attention_weights,
     check_count,
     check_number,
     check_unedited,
     concept_of,
+    cross_attention_weights,
     edited,
     kept,
     sentences,
@@ -63,7 +63,7 @@ def _esd(
     check_unedited("esd", artist)
     texts = sentences(carriers, concept)
     check_number("lr", lr), check_count("batch", batch), check_number("eta", eta)
-    weights = attention_weights(artist.pipe.unet, ())
+    weights = cross_attention_weights(artist.pipe.unet, ())
     how = texts, concept, int(strength), seed, lr, batch, eta, artist.steps
     found = once(artist, weights, texts, ("esd", *how), lambda: _trained(artist, *how))
     with edited("esd", artist, found):
@@ -72,7 +72,7 @@ def _esd(
 
 def _trained(artist, texts, concept, iterations, seed, lr, batch, eta, steps) -> Weights:
     unet = artist.pipe.unet
-    weights = attention_weights(unet, ())
+    weights = cross_attention_weights(unet, ())
     before = kept(weights, weights)
 
     def loss(ours: Weights, generator: torch.Generator) -> torch.Tensor:

@@ -22,10 +22,10 @@ import torch
 
 from whitebear.interventions._closed_form import edit_map, states_of, times, uce_map
 from whitebear.interventions._weights import (
-    attention_weights,
     check_number,
     check_unedited,
     concept_of,
+    cross_attention_weights,
     edited,
     why_not_weights,
 )
@@ -69,7 +69,7 @@ def _rece(
     """
     concept = concept_of("rece", artist, rows, concept)
     check_unedited("rece", artist)
-    old = attention_weights(artist.pipe.unet)
+    old = cross_attention_weights(artist.pipe.unet)
     linear = uce_map(artist.pipe, concept, form)
     name, empty = states_of(artist.pipe, [noun_of(concept), ""])
     for _ in range(int(strength)):

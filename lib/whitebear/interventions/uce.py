@@ -27,9 +27,9 @@ import torch
 from whitebear.interventions._closed_form import times, uce_map
 from whitebear.interventions._weights import (
     CARRIERS,
-    attention_weights,
     check_unedited,
     concept_of,
+    cross_attention_weights,
     edited,
     why_not_weights,
 )
@@ -60,7 +60,7 @@ def _uce(
     linear = uce_map(artist.pipe, concept, form, guide, retain, erase, preserve, lam, carriers)
     own = torch.eye(len(linear), dtype=linear.dtype)
     mixed = own + strength * (linear - own)
-    with edited("uce", artist, times(attention_weights(artist.pipe.unet), mixed)):
+    with edited("uce", artist, times(cross_attention_weights(artist.pipe.unet), mixed)):
         yield
 
 
