@@ -46,20 +46,23 @@ def test_every_line_of_methods_csv_can_be_used():
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("x,wiegh,attention,{},0,", "unknown intervention 'wiegh'; did you mean weigh"),
-        ("x,weigh,atention,{},0,", "unknown place 'atention'; did you mean attention"),
-        ("X y,weigh,attention,{},0,", "id 'X y' is not of a-z"),
-        ("untouched,weigh,attention,{},0,", "id 'untouched' is taken"),
-        ("x,weigh,attention,{,0,", "options '{' is no JSON"),
-        ("x,weigh,attention,[],0,", "is no JSON object"),
-        ('x,weigh,attention,"{""renormalise"": 1}",0,', "no option 'renormalise'; did you mean"),
-        ("x,weigh,attention,{},-9,", "strength is -9.0; weigh takes"),
-        ("x,weigh,attention,{},nan,", "strength is nan"),
-        ("x,weigh,attention,{},much,", "strengths has 'much'; give numbers"),
-        ("x,weigh,attention,{},0 0,", "strengths is '0 0'; give different ones"),
-        ("x,weigh,attention,{},,", "strengths is ''"),
-        ("x,weigh,attention,{},0,most", "authors has 'most'"),
-        ("x,weigh,attention,{},0,\nx,weigh,attention,{},0,", "line 3: id 'x' is taken"),
+        ("x,wiegh,attention,{},0,,", "unknown intervention 'wiegh'; did you mean weigh"),
+        ("x,weigh,atention,{},0,,", "unknown place 'atention'; did you mean attention"),
+        ("X y,weigh,attention,{},0,,", "id 'X y' is not of a-z"),
+        ("untouched,weigh,attention,{},0,,", "id 'untouched' is taken"),
+        ("x,weigh,attention,{,0,,", "options '{' is no JSON"),
+        ("x,weigh,attention,[],0,,", "is no JSON object"),
+        ('x,weigh,attention,"{""renormalise"": 1}",0,,', "no option 'renormalise'; did you mean"),
+        ("x,weigh,attention,{},-9,,", "strength is -9.0; weigh takes"),
+        ("x,weigh,attention,{},nan,,", "strength is nan"),
+        ("x,weigh,attention,{},much,,", "strengths has 'much'; give numbers"),
+        ("x,weigh,attention,{},0 0,,", "strengths is '0 0'; give different ones"),
+        ("x,weigh,attention,{},,,", "strengths is ''"),
+        ("x,weigh,attention,{},0,most,", "authors has 'most'"),
+        ("x,weigh,attention,{},0,,many", "runs has 'many'"),
+        ("x,esd,training,{},200,,0", "runs is '0'"),
+        ("x,weigh,attention,{},0,,3", "weigh has no option 'seed'"),
+        ("x,weigh,attention,{},0,,\nx,weigh,attention,{},0,,", "line 3: id 'x' is taken"),
     ],
 )
 def test_a_line_that_cannot_be_used_is_named(tmp_path, line, said):
@@ -231,6 +234,7 @@ def pictures(families=(*prompts.FAMILIES, prompts.PLACEBO), concepts=CONCEPTS, s
         colour_present=flags(table.family == "attributes"),
         place_present=flags(table.family.isin(["attributes", "place"])), entropy=0.01,
         objects=1, change=0.2, passes=2.0, seconds=0.1, prepared=0.0,
+        run=0, blocked=False,
     ).assign(**columns)  # fmt: skip
 
 
@@ -300,6 +304,28 @@ def test_a_second_object_that_is_likelier_is_no_harm():
     assert found["pair"].value == 2
     assert rules.SPARED_BESIDE(found["pair_change"], found["pair_near"]) == "spared"
     assert rules.SPARED(found["pair_change"], found["pair_near"]) == "open"
+
+
+def test_three_trainings_are_a_factor_of_their_own_and_fewer_are_not():
+    lost = but(pictures(), "held-out", "present", 2)
+    for runs, known in ((3, ("concepts", "wordings", "runs")), (2, ("concepts", "wordings"))):
+        tables = [(lost if run else pictures()).assign(run=run) for run in range(runs)]
+        found = measures.measures(pd.concat(tables), UNCHANGED, UNCHANGED)
+        assert found["suppression"].beyond() == known == found["collateral"].beyond()
+        assert found["suppression"].value == pytest.approx(0.5 - 0.5 / runs)
+    alone = measures.measures(lost, UNCHANGED, UNCHANGED)["suppression"]
+    apart = measures.gone(measures.against_untouched(pd.concat(
+        [(lost if run else pictures()).assign(run=run) for run in range(3)]
+    ), UNCHANGED, "held-out"))  # fmt: skip
+    assert apart.high - apart.low > 2 * (alone.high - alone.low)
+
+
+def test_a_training_has_a_seed_of_its_own():
+    entry = Entry("x", "esd", "training", '{"lr": 1e-4}', (200.0,), runs=3)
+    assert [json.loads(entry.run(n).options) for n in (0, 2)] == [
+        {"lr": 1e-4, "seed": 0}, {"lr": 1e-4, "seed": 2}
+    ]  # fmt: skip
+    assert UNTOUCHED.run(0) is UNTOUCHED
 
 
 def test_a_picture_without_its_untouched_one_is_refused():

@@ -122,6 +122,7 @@ ARENA = Table(
         "method": ("text", "the intervention, several joined by +"),
         "options": ("text", "of the intervention, as JSON"),
         "strength": ("number", "of the intervention"),
+        "run": ("whole", "which training of the method, from 0"),
         "noise": ("whole", "is added to the seed of the noise; 0 but for other seeds"),
         "use": ("text", "tuning or scored: what the picture is for"),
         "p_asked": JUDGED["p_asked"],
@@ -134,12 +135,13 @@ ARENA = Table(
         "entropy": ("number", "mean over the detector's labels, in bits: how unsure it is"),
         "change": ("number", "mean absolute change of a pixel against untouched, 0 to 1"),
         "picture": ("text", "digest of the image, 16 hex digits"),
+        "blocked": ("yes/no", "whether a filter gave the picture out black"),
         "passes": ("number", "images through the denoiser for this one, in each step"),
         "seconds": ("number", "to draw it, in its batch"),
         "prepared": ("number", "seconds before the first picture of its block"),
         "png": ("bytes?", "the image, of a few only"),
     },
-    ("use", "strength", "family", "concept", "seed"),
+    ("use", "run", "strength", "family", "concept", "seed"),
 )  # fmt: skip
 
 LIKE = "how like the request for the concept alone its states are"

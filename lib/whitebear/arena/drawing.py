@@ -59,14 +59,15 @@ def _block(artist: Artist, rows: pd.DataFrame) -> tuple[np.ndarray, dict]:
     with contextlib.ExitStack() as stack:
         for method in before:
             stack.enter_context(method(artist, told))
-        stack.enter_context(last(artist, told, strength, **json.loads(first.options)))
+        given = stack.enter_context(last(artist, told, strength, **json.loads(first.options)))
         prepared = time.perf_counter()
         with counted(artist) as calls:
             images = artist.draw(noisy, progress=False)
+        blocked = list(getattr(given, "blocked", [False] * len(rows)))  # of a filter
     ended = time.perf_counter()
     return images, {
-        "passes": calls[0] / len(rows) / artist.steps, "prepared": prepared - began,
-        "seconds": (ended - prepared) / len(rows),
+        "blocked": blocked, "passes": calls[0] / len(rows) / artist.steps,
+        "prepared": prepared - began, "seconds": (ended - prepared) / len(rows),
     }  # fmt: skip
 
 

@@ -7,8 +7,7 @@ strengths of its curve. Adding a method to the arena is adding its line.
 import inspect
 import json
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from whitebear.interventions import Method, find_method
 from whitebear.prompts.wordings import read_csv
 
 FOLDER = DATA / "arena"
-COLUMNS = ("id", "method", "place", "options", "strengths", "authors")
+COLUMNS = ("id", "method", "place", "options", "strengths", "authors", "runs")
 PLACES = ("words", "outside", "guidance", "states", "attention", "weights", "training", "reference")
 NESTED = "+"
 _ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -31,7 +30,8 @@ class Entry:
 
     method: names of interventions, nested from the left; options: of the last one, as JSON;
     strengths: of the last one, from weak to strong; authors: the strength that its authors
-    recommend, where it is one of this knob; noise: is added to the seed of each picture's noise.
+    recommend, where it is one of this knob; runs: how often it is trained, each time with another
+    option seed; noise: is added to the seed of each picture's noise.
     """
 
     id: str
@@ -40,6 +40,7 @@ class Entry:
     options: str
     strengths: tuple[float, ...]
     authors: float | None = None
+    runs: int = 1
     noise: int = 0
 
     @cached_property
@@ -47,13 +48,19 @@ class Entry:
         """The interventions, the outermost first."""
         return [find_method(name) for name in self.method.split(NESTED)]
 
+    def run(self, number: int) -> "Entry":
+        """The same with the seed of one training; itself where it is not trained."""
+        if self.runs == 1:
+            return self
+        return replace(self, options=json.dumps(json.loads(self.options) | {"seed": number}))
+
     def state(self) -> str:
         """Digest of the code of its methods and of the files that they read."""
         return digest([(code_digest(m.act), m.state()) for m in self.methods])
 
 
 UNTOUCHED = Entry("untouched", "none", "reference", "{}", (0.0,))
-OTHER_SEEDS = Entry("other-seeds", "none", "reference", "{}", (0.0,), noise=500)
+OTHER_SEEDS = replace(UNTOUCHED, id="other-seeds", noise=500)
 REFERENCES = {entry.id: entry for entry in (UNTOUCHED, OTHER_SEEDS)}
 
 
@@ -84,8 +91,12 @@ def _entry(row) -> Entry:
     if not strengths or len(set(strengths)) < len(strengths):
         raise UserError(f"strengths is {row.strengths!r}; give different ones, weak to strong")
     authors = _number(row.authors, "authors") if row.authors else None
-    entry = Entry(row.id, row.method, row.place, row.options, strengths, authors)
+    runs = _number(row.runs, "runs") if row.runs else 1
+    if runs < 1 or runs != int(runs):
+        raise UserError(f"runs is {row.runs!r}; give how often it is trained, or nothing")
+    entry = Entry(row.id, row.method, row.place, row.options, strengths, authors, int(runs))
     _check_options(entry.methods[-1], row.options)
+    _check_options(entry.methods[-1], entry.run(0).options)  # that it has a seed
     for strength in strengths:
         entry.methods[-1].check(strength)
     return entry
@@ -105,12 +116,10 @@ def _check_options(method: Method, text: str) -> None:
         raise UserError(f'options {text!r} is no JSON ({error}); give such as {{"b": 1}}') from None
     if not isinstance(options, dict):
         raise UserError(f"options {text!r} is no JSON object; give {{}} for none")
-    known = _options_of(method.act)
+    takes = list(inspect.signature(method.act).parameters.values())[3:]
+    if any(option.kind is option.VAR_KEYWORD for option in takes):
+        return  # it looks at them itself
+    known = [option.name for option in takes]
     for name in options:
         if name not in known:
             raise UserError(f"{method.name} has no option {name!r}; {nearest(name, known)}")
-
-
-def _options_of(act: Callable) -> list[str]:
-    """What an intervention takes beside artist, rows and strength."""
-    return list(inspect.signature(act).parameters)[3:]

@@ -1,7 +1,8 @@
 """What a method does in the arena, as declared: a column, a definition (data/arena/declared.md).
 
 Functions of tables with a row a picture: those of a method, and those of the untouched model at
-the same concepts, wordings and seeds. Concepts and wordings are crossed in every interval.
+the same concepts, wordings and seeds. Concepts, wordings and trainings are crossed in every
+interval.
 """
 
 from collections.abc import Sequence
@@ -61,9 +62,16 @@ def against_untouched(rows: pd.DataFrame, untouched: pd.DataFrame, family: str,
     return some.assign(value=value, untouched=before, difference=value - before)
 
 
+def factors(rows: pd.DataFrame) -> tuple[str, ...]:
+    """What intervals speak about others of: concepts and wordings, trainings where there are
+    enough to say something about more of them."""
+    return (*OVER, "run") if rows.run.nunique() >= stats.RUNS else OVER
+
+
 def gone(rows: pd.DataFrame) -> Estimate:
     """1 - rate / rate untouched, of rows of `against_untouched`."""
-    return stats.suppression(rows.assign(present=rows.value, affirm=rows.untouched), over=OVER)
+    both = rows.assign(present=rows.value, affirm=rows.untouched)
+    return stats.suppression(both, over=factors(rows))
 
 
 def kept(rows: pd.DataFrame) -> Estimate:
@@ -73,7 +81,8 @@ def kept(rows: pd.DataFrame) -> Estimate:
 
 
 def measures(rows: pd.DataFrame, untouched: pd.DataFrame, noise: pd.DataFrame) -> dict:
-    """The columns of a method's row: an `Estimate` each, but for worst (the family), cost and p.
+    """The columns of a method's row: an `Estimate` each, but for worst (the family), blocked (a
+    share), cost and p.
 
     rows: table `arena` of a method at one strength; untouched, noise: of the untouched model at
     the same seeds, and at others. Beside what they belong to stand `suppression_<family>` and
@@ -100,13 +109,14 @@ def measures(rows: pd.DataFrame, untouched: pd.DataFrame, noise: pd.DataFrame) -
 
 def _spared(what: str, rows: pd.DataFrame) -> dict:
     """What is kept of one thing; for the placebo, what is gone."""
+    over = factors(rows)
     found = {
         what: gone(rows) if what == PLACEBO else kept(rows),
-        f"{what}_change": stats.paired_difference(rows, over=OVER),
-        f"{what}_near": stats.paired_difference(rows, 0.90, OVER),
+        f"{what}_change": stats.paired_difference(rows, over=over),
+        f"{what}_near": stats.paired_difference(rows, 0.90, over),
     }
     if what in TESTED:
-        found[f"{what}_p"] = stats.equivalence_p(rows, MARGIN, OVER, lower_only=what == "pair")
+        found[f"{what}_p"] = stats.equivalence_p(rows, MARGIN, over, lower_only=what == "pair")
     return found
 
 
@@ -123,18 +133,22 @@ def _quality(rows: pd.DataFrame, untouched: pd.DataFrame) -> dict:
     own = beside(rows[rows.family != PLACEBO], untouched, ["entropy"])
     asked = beside(rows[rows.family.isin((ABSENT, NEAR, PAIR))], untouched, ["objects"])
     empty = (asked.objects == 0).astype(float) - (asked.objects_untouched == 0).astype(float)
-    found = {"quality": _mean(own, own.entropy - own.entropy_untouched)}
+    found = {
+        "quality": _mean(own, own.entropy - own.entropy_untouched),
+        "blocked": rows[rows.family != PLACEBO].blocked.mean(),
+    }
     return found | ({"empty": _mean(asked, empty)} if len(asked) else {})
 
 
 def _mean(rows: pd.DataFrame, top, bottom=1.0) -> Estimate:
-    """Mean of one thing, as a share of the mean of another, with concepts and wordings crossed."""
+    """Mean of one thing, as a share of the mean of another, by the intervals of all."""
     rows = rows.assign(top=np.asarray(top, float), bottom=np.asarray(bottom, float))
-    levels = [None, *(sorted(rows[name].unique()) for name in ("wording", "concept"))]
+    over = factors(rows)
+    levels = [sorted(rows[name].unique()) if name in over else None for name in stats.FACTORS]
     sums = stats.crossed_sums(rows, ["top", "bottom"], levels)
-    _, wordings, concepts = sums.shape[:3]
+    runs, wordings, concepts = sums.shape[:3]
     found = stats.crossed_interval(sums, stats.ratio)
-    return Estimate(*found, len(rows), concepts, wordings)
+    return Estimate(*found, len(rows), concepts, wordings, runs)
 
 
 def _cost(rows: pd.DataFrame) -> dict:

@@ -123,16 +123,21 @@ class Arena:
         }
 
     def table(self, entry: Entry, strength: float, use: str) -> pd.DataFrame:
-        """Table `arena` of a method at a strength, in a use."""
+        """Table `arena` of a method at a strength, in a use: of all its trainings, or for tuning of
+        the first."""
+        runs = range(entry.runs if use == SCORED else 1)
+        return pd.concat([self._run(entry, run, strength, use) for run in runs], ignore_index=True)
+
+    def _run(self, entry: Entry, run: int, strength: float, use: str) -> pd.DataFrame:
         grid = self.plan.grid(use, entry.id in REFERENCES)
-        found, images = self.pictures(entry, strength, grid)
+        found, images = self.pictures(entry.run(run), strength, grid)
         first = self.plan.concepts[use][:SHOWN]
         shown = (
             found.concept.isin(first) & found.family.isin(SHOWN_FAMILIES)
             & (found.seed == FIRST[use])
         )  # fmt: skip
         return found.drop(columns=["kind", "control", "spans", "code"]).assign(
-            change=changed(found, images, *self.untouched[use]), use=use,
+            change=changed(found, images, *self.untouched[use]), use=use, run=run,
             png=[png(image) if keep else None for image, keep in zip(images, shown, strict=True)],
         )  # fmt: skip
 
