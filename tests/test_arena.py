@@ -203,6 +203,18 @@ def test_a_method_is_told_what_to_leave_out_and_draws_from_the_noise_of_the_pict
     assert (drawing.changed(table, still, table, still) == 0).all()
 
 
+def test_passes_are_counted_and_what_a_filter_blocks_is_told(artist):
+    rows = GRID[GRID.condition == "held-out"].reset_index(drop=True)
+    known = load_entries()
+    for name, passes in (("sld", 3), ("unguided", 1), ("negative-prompt", 2)):
+        entry = known[name]
+        table, _ = drawn(artist, rows_for(entry, entry.strengths[-1], rows))
+        assert (table.passes == passes).all(), name
+        assert not table.blocked.any()
+    table, images = drawn(artist, rows_for(known["output-filter"], 0.2, rows))
+    assert list(table.blocked) == [not image.any() for image in images]
+
+
 def test_a_picture_is_drawn_once(artist, tmp_path, monkeypatch):
     rows = rows_for(UNTOUCHED, 0.0, GRID)
     first, images = draw(artist, rows, tmp_path)
