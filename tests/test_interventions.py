@@ -231,6 +231,11 @@ def test_parts_are_mixed_by_their_strength(artist, rows, encoder):
         ("swap_states", 1.5, "strength is 1.5; swap_states takes a number from 0 to 1"),
         ("exchange_part", True, "strength is True; exchange_part takes a number from 0 to 1"),
         ("negative_prompt", 0.5, "strength is 0.5; negative_prompt takes 0 or 1"),
+        ("words", 0.5, "strength is 0.5; words takes 0 or 1"),
+        ("unguided", 1.5, "strength is 1.5; unguided takes a number from 0 to 1"),
+        ("dng", -1.0, "strength is -1.0; dng takes a number of at least 0"),
+        ("dng", float("nan"), "strength is nan; dng takes a number of at least 0"),
+        ("output_filter", 1.5, "strength is 1.5; output_filter takes a number from 0 to 1"),
         ("none", 1.0, "strength is 1.0; none takes 0 alone"),
     ],
 )

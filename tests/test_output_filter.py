@@ -58,7 +58,7 @@ def test_batches_change_nothing_and_other_pictures_are_drawn_once(artist, rows, 
         images = artist.draw(rows, progress=False)
     monkeypatch.setattr(artist, "batch", 3)
     drawn = []
-    monkeypatch.setattr(artist, "draw", lambda rows: drawn.append(rows))
+    monkeypatch.setattr(artist, "draw", lambda rows, **_: drawn.append(rows))
     with output_filter(artist, rows, SHARE) as again:
         parts = [part for _, part in artist.batches(rows, progress=False)]
     assert not drawn and again.blocked == screen.blocked

@@ -109,7 +109,7 @@ def _other_objects(artist: Drawing, clip: Clip, source: str) -> tuple[list[str],
         captions = [caption_of(name) for name in others]
         seeds = list(SEEDS) * (len(others) // len(SEEDS))
         table = pd.DataFrame({"concept": others, "seed": seeds, "prompt": captions})
-        known[key] = clip.images(artist.draw(table))
+        known[key] = clip.images(artist.draw(table, progress=False))
     return others, known[key]
 
 
