@@ -691,17 +691,19 @@ def hypotheses():
 @of("09_why_it_fails")
 def without():
     """A plain “without”: “a picture of a beach without a bear” against “... with a bear”."""
+    further = "The shipped model, trained further where {} % of captions negate,"
     cells = {
-        "Captions that negate as rarely as those of the web are": (0.0058, 0.0058),
-        "Negation in 20 % of captions is": (0.2, 0.2),
-        "Negation in the captions of the text encoder alone is": (0.2, 0),
-        "Negation in the captions of the denoiser alone is": (0, 0.2),
+        further.format(0.58): (0.0058, 0.0058),
+        further.format(2.53): (0.0253, 0.0253),
+        further.format(20): (0.2, 0.2),
+        "The same with 20 % in the captions of the text encoder alone": (0.2, 0),
+        "The same with 20 % in the captions of the denoiser alone": (0, 0.2),
     }
     found = {}
     for name, cell in cells.items():
         runs = [single(paired(rows, "present"), ["negate"]) for rows in taught(*cell)]
         made = of_pairs(pd.concat(runs))
-        name = f"{name} enough for a plain “without” to be obeyed"
+        name = f"{name} obeys a plain “without”"
         found[name] = made if len(runs) == 1 else Found(made.value)
     return found
 

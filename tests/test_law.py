@@ -139,12 +139,22 @@ def test_explained_variance_is_one_for_a_perfect_law_and_zero_for_the_mean():
     ]
     table = pd.DataFrame(rows, columns=["model", "wording", "rate"])
     table = table.assign(predicted=table.rate, mean=table.rate.mean())
-    assert explained(table, resamples=50).value == 1
-    assert explained(table, "mean", resamples=50).value == pytest.approx(0)
-    rough = explained(
-        table.assign(predicted=table.rate + 0.2 * (table.wording == "p")), resamples=50
-    )
-    assert rough.low < rough.value < rough.high == 1
+    assert explained(table).value == 1
+    assert explained(table, "mean").value == pytest.approx(0)
+    rough = explained(table.assign(predicted=table.rate + 0.2 * (table.wording == "p")))
+    assert rough.low < rough.value < rough.high <= 1
+    assert rough.beyond() == ("wordings", "runs") and (rough.wordings, rough.runs) == (5, 4)
+
+
+def test_two_models_say_less_about_others_than_eight_that_differ_as_much():
+    rng = np.random.default_rng(0)
+    rows = [(f"m{i}", f"w{j}", rng.random()) for i in range(8) for j in range(30)]
+    table = pd.DataFrame(rows, columns=["model", "wording", "rate"])
+    off = {f"m{i}": 0.1 + 0.2 * (i % 2) for i in range(8)}
+    table = table.assign(predicted=table.rate + table.model.map(off))
+    wide = lambda e: e.high - e.low  # noqa: E731
+    two, eight = (explained(table[table.model.isin([f"m{i}" for i in range(n)])]) for n in (2, 8))
+    assert two.value == pytest.approx(eight.value, abs=0.1) and wide(two) > 2 * wide(eight)
 
 
 @pytest.fixture

@@ -163,11 +163,17 @@ def negating(cell, left):
 
 
 def test_a_plain_negation_is_judged_by_what_it_changes():
-    assert [claim.verdict for claim in why_answers.plain({})] == ["open"] * 4
-    taught = {(0.0058, 0.0058): 0.8, (0.2, 0.2): 0.0, (0.2, 0.0): 0.1, (0.0, 0.2): 0.6}
+    assert [claim.verdict for claim in why_answers.plain({})] == ["open"] * 5
+    taught = {
+        (0.0058, 0.0058): 0.8,
+        (0.0253, 0.0253): 0.3,
+        (0.2, 0.2): 0.0,
+        (0.2, 0.0): 0.1,
+        (0.0, 0.2): 0.6,
+    }
     found = why_answers.plain({str(cell): negating(cell, left) for cell, left in taught.items()})
-    assert [claim.verdict for claim in found] == ["no", "yes", "yes", "no"]
-    assert found[1].estimate.startswith("−90 points")
+    assert [claim.verdict for claim in found] == ["no", "yes", "yes", "yes", "no"]
+    assert found[2].estimate.startswith("−90 points")
 
 
 def test_the_answer_says_how_little_it_rests_on():

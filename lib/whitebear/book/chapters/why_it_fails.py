@@ -26,7 +26,7 @@ from whitebear.prompts import load_wordings, name_of
 from whitebear.stats import Estimate
 
 TAUGHT = 0.2  # the rate of the cells that were taught
-NATURAL = 0.0058
+NATURAL, RARE = 0.0058, 0.0253  # as in two sets of captions of the web
 NEVER_DENIED = instructions(heldout=False, taught=False)
 
 
@@ -119,17 +119,19 @@ def repair(
 
 
 def plain(results: dict[str, Result]) -> list[Claim]:
-    """Decided later: a plain "without" (trained wordings, denied objects), by what was taught."""
+    """Decided later: a plain "without" (trained wordings, denied objects), by what was taught. Of
+    the models named: others, of the same captions, may do otherwise, and one from nothing does."""
     results, claims = why.usable(results), []
     for cell, who in (
-        ((NATURAL, NATURAL), "Captions that negate as rarely as those of the web are enough"),
-        ((TAUGHT, TAUGHT), "Negation in 20 % of captions is enough"),
-        ((TAUGHT, 0.0), "Negation in the captions of the text encoder alone is enough"),
-        ((0.0, TAUGHT), "Negation in the captions of the denoiser alone is enough"),
+        ((NATURAL, NATURAL), "The shipped model, trained further where 0.58 % of captions negate,"),
+        ((RARE, RARE), "The shipped model, trained further where 2.53 % of captions negate,"),
+        ((TAUGHT, TAUGHT), "The shipped model, trained further where 20 % of captions negate,"),
+        ((TAUGHT, 0.0), "The same with 20 % in the captions of the text encoder alone"),
+        ((0.0, TAUGHT), "The same with 20 % in the captions of the denoiser alone"),
     ):
         found = why.effect(why.runs_of(results, *cell), PLAIN)
         about = points(found), "the same words with “with”", rules.PLAIN(found), "fig-where-effects"
-        claims.append(_claim(f"{who} for a plain “without” to be obeyed", found, *about))
+        claims.append(_claim(f"{who} obeys a plain “without”", found, *about))
     return claims
 
 
