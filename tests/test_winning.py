@@ -165,8 +165,8 @@ BLURRED = changed(-0.5, 0.2, 0.4)
         (AS_LOW, UNSEEN, WINS, WINS, "in attention"),
         (AS_LOW, UNSEEN, AS_LOW, WINS, "only in the picture"),
         (AS_LOW, AS_LOW, BLURRED, WINS, "open"),
-        (WINS, WINS, WINS, UNSEEN, "no winning"),
-        (WINS, WINS, WINS, AS_LOW, "no winning"),
+        (WINS, WINS, WINS, UNSEEN, "not judged"),
+        (WINS, WINS, WINS, AS_LOW, "not judged"),
     ],
 )
 def test_where_it_shows_follows_from_the_stages(eos, pad, attention, present, word):
@@ -187,7 +187,7 @@ def test_the_page_shows_the_models_that_were_looked_into_and_names_the_others():
     assert [(some.model, some.verb) for some in found] == [
         ("web-1", "forget"), ("web-1", "leave out")
     ]  # fmt: skip
-    assert found[0].words["eos"] == "shows here" and where_it_wins.verdict(found[0]) == "no winning"
+    assert found[0].words["eos"] == "shows here" and where_it_wins.verdict(found[0]) == "not judged"
     assert where_it_wins.lacking(inside, clauses).endswith("none-1.")
     assert where_it_wins.lacking(inside, ["web-1"]).startswith("All models")
     panels = where_it_wins.panels(found)

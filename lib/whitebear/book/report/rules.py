@@ -357,7 +357,7 @@ FIRST = Rule(
     "number of stages at which it shows: picture, text states (end token, padding), attention; and"
     " of the last three those at which it is shown not to (blind)",
     (
-        ("no winning", "picture < 1"),
+        ("not judged", "picture < 1"),
         ("in text states and attention", "text >= 1 and attention >= 1"),
         ("in text states", "text >= 1"),
         ("in attention", "attention >= 1"),

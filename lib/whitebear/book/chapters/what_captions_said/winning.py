@@ -58,7 +58,8 @@ def lacking(inside: dict[str, pd.DataFrame], models: Iterable[str]) -> str:
 
 
 def verdict(found: Stages) -> str:
-    """Where a request's win shows, in the words of the declaration."""
+    """Where a request's win shows, in the words of the declaration; "not judged" where it is not
+    sure that in the picture anything is won."""
     words = found.words
     return rules.FIRST(
         picture=words[PICTURE] == SHOWS,
