@@ -42,7 +42,7 @@ CHANGES = {
     ),
     "taught": ("forget-only-paper",),
 }
-ATTENTION = ("forget-paper", "negate-no")  # what attention to the word loses, as a share
+ATTENTION = ("forget-paper", "negate-no", "negate-pair-without")  # what attention to the word loses, as a share
 HYPOTHESES = (  # the claims that judge the six of data/why/declared.md, part 1, in their order
     ("Obedience to instructions grows with the share of negated captions",),
     ("Wordings that training never held suppress less",),
