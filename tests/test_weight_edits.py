@@ -282,6 +282,24 @@ def test_a_model_without_such_weights_is_told_so_in_one_line(rows, name):
         assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("name", CHOSEN)
+def test_what_cannot_be_trained_is_told_so_in_one_line(rows, name):
+    compiled, other = build("sd"), build("sd")
+    compiled.unet.compile()
+    other.unet.register_to_config(time_cond_proj_dim=8)
+    for pipe, said in ((compiled, "is compiled"), (other, "reads guidance as a number")):
+        with pytest.raises(UserError, match=f"{name} cannot be used here: its UNet {said}"):
+            find_method(name)(artist_of(pipe, STEPS), rows)
+
+
+def test_weights_that_are_no_plain_numbers_are_not_edited(rows):
+    pipe = build("sd")
+    layer = pipe.unet.mid_block.attentions[0].transformer_blocks[0].attn2
+    layer.to_k = torch.nn.Sequential(layer.to_k)
+    with pytest.raises(UserError, match="attn2 has keys that are no plain weights"):
+        uce(artist_of(pipe, STEPS), rows)
+
+
 @pytest.mark.parametrize("name", FAST)
 def test_sdxl_is_edited_over_both_encoders(rows, name):
     pipe = build("sdxl")

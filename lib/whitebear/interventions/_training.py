@@ -18,7 +18,7 @@ from whitebear.errors import UserError
 from whitebear.files import digest
 from whitebear.interventions._weights import Weights, digest_of, kept, put, why_not_weights
 from whitebear.interventions.method import Drawing
-from whitebear.models.families import T5_LENGTH, call_options, takes, text_keys
+from whitebear.models.families import T5_LENGTH, call_options, is_compiled, takes, text_keys
 
 Loss = Callable[[Weights, torch.Generator], torch.Tensor]
 
@@ -33,6 +33,10 @@ def why_not_training(artist: Drawing, **_) -> str:
     """Why an artist's cross-attention cannot be trained; "" where it can."""
     if reason := why_not_weights(artist):
         return reason
+    if any(map(is_compiled, artist.pipe.unet.modules())):
+        return "its UNet is compiled; use the pipeline before torch.compile"
+    if artist.pipe.unet.config.time_cond_proj_dim is not None:
+        return "its UNet reads guidance as a number, and knows no empty prompt"
     if any(hasattr(module, "_hf_hook") or hasattr(module, "_diffusers_hook")
            for module in artist.pipe.unet.modules()):  # fmt: skip
         return "its UNet waits in main memory, for want of GPU memory"
