@@ -42,7 +42,8 @@ CHANGES = {
     ),
     "taught": ("forget-only-paper",),
 }
-ATTENTION = ("forget-paper", "negate-no", "negate-pair-without")  # what attention to the word loses, as a share
+# what attention to the word loses, as a share
+ATTENTION = ("forget-paper", "negate-no", "negate-pair-without")
 HYPOTHESES = (  # the claims that judge the six of data/why/declared.md, part 1, in their order
     ("Obedience to instructions grows with the share of negated captions",),
     ("Wordings that training never held suppress less",),
