@@ -19,6 +19,11 @@ Defaults are those of the authors' example for CIFAR10 (lambda 5, T 0.2, o 2e-4,
 0.8). T and o scale with the number of entries of x and with the model's errors, so no value moves
 from one model to another: `fit_dng` finds them from pictures with and without the concept.
 
+    settings = fit_dng(artist, images, concepts, shown)
+    with dng(artist, rows, 1.0, **settings) as seen:
+        images = artist.draw(rows)
+    seen.beliefs    # p of each image, step by step
+
 Fits SD 1.x, 2.x and SDXL, at guidance above 1 and without rescaling. Costs a third pass.
 """
 

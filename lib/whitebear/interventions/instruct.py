@@ -5,6 +5,9 @@ p' = "Please forget anything about a bear. " + p. The arm of the paper that this
 under it. Its control is the same sentence without the instruction,
 `text="Please remember anything about a {c}."`.
 
+    with instruct(artist, rows):
+        images = artist.draw(rows)
+
 Fits every pipeline whose text encoder reads the longer prompt to its end. Costs nothing.
 """
 

@@ -13,6 +13,9 @@ predicted noise: outputs of models that predict v or a flow are converted (`per_
 leaves nothing to turn in the first step of a schedule with zero terminal SNR. The authors' text is
 a list of harms; here it is the concept.
 
+    with sld(artist, rows, "max"):
+        images = artist.draw(rows)
+
 Fits SD 1.x, 2.x, SDXL and SD3, at guidance above 1 and without rescaling. Costs a third pass.
 """
 

@@ -6,6 +6,9 @@ mentioned it (by="omit"). Nothing of the model is touched: the baseline that eve
 to beat, and with a description a probe of what a name was needed for. A pocket model that is asked
 for "a thing" draws some object, now and then the one in question.
 
+    with words(artist, rows, by="description"):
+        images = artist.draw(rows)
+
 Fits every pipeline. Costs nothing. Prompts that do not mention the concept stay as they are.
 """
 
