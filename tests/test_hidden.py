@@ -178,6 +178,7 @@ def test_every_token_that_can_be_written_is_tried(artist):
     tokens = one_token.whole_tokens(artist.pipe)
     read = artist.pipe.tokenizer(tokens, add_special_tokens=False).input_ids
     assert all(len(ids) == 1 for ids in read) and len(set(tokens)) == len(tokens) > 60
+    assert all(token.isprintable() for token in tokens)
     rows = one_token.attempts(artist.pipe, "bear", 2)
     assert len(rows) == 2 * len(tokens) and set(rows.token) == set(tokens)
 

@@ -19,7 +19,10 @@ BATCH = 4096
 
 
 def whole_tokens(pipe: DiffusionPipeline) -> list[str]:
-    """Texts that the pipeline's first tokenizer reads as one token, in the order of its ids."""
+    """Texts that the pipeline's first tokenizer reads as one token, in the order of its ids.
+
+    Tokens that only stand inside of words, and signs that nobody can print, are none.
+    """
     tokenizer = pipe.tokenizer
     ids = [i for i in range(len(tokenizer)) if i not in tokenizer.all_special_ids]
     texts = [tokenizer.decode([i]).strip() for i in ids]
@@ -27,7 +30,8 @@ def whole_tokens(pipe: DiffusionPipeline) -> list[str]:
     for start in range(0, len(ids), BATCH):
         part = slice(start, start + BATCH)
         read = tokenizer(texts[part], add_special_tokens=False).input_ids
-        found |= {t: i for t, i, r in zip(texts[part], ids[part], read, strict=True) if r == [i]}
+        found |= {t: i for t, i, r in zip(texts[part], ids[part], read, strict=True)
+                  if r == [i] and t.isprintable()}  # fmt: skip
     return list(found)
 
 
