@@ -11,7 +11,10 @@ The strength counts iterations; authors' defaults: 100 at batch 8 (2 GPUs), lr 2
 
 Fits pipelines whose UNet reads text in cross-attention (Stable Diffusion 1.x and 2.x, SDXL) and is
 in the memory of the device. Costs no passes; to prepare, the pictures of the anchor (64 here), and
-an iteration two calls and a gradient: half a minute on a CPU for the pocket model.
+an iteration two calls and a gradient: a minute on a CPU for the pocket model.
+
+with ablate(artist, rows, 100, concept="bear", anchor="thing"):
+    rows = artist.draw_and_judge(rows)
 """
 
 from collections.abc import Iterator, Sequence

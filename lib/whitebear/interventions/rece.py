@@ -13,6 +13,9 @@ here the number of rounds is the strength, and none is chosen by its pictures.
 
 Fits what `uce` fits. Costs no passes; to prepare it takes two more solves a round, below a second
 where a text state has a few hundred entries.
+
+with rece(artist, rows, 1, concept="bear"):
+    rows = artist.draw_and_judge(rows)
 """
 
 from collections.abc import Iterable, Iterator

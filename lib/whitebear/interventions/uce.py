@@ -17,6 +17,9 @@ The strength s mixes, W + s (W' - W): 1 is the published edit.
 
 Fits pipelines whose UNet reads text in cross-attention (Stable Diffusion 1.x and 2.x, SDXL). Costs
 no passes; to prepare it takes one solve of the size of a text state, and is done in a second.
+
+with uce(artist, rows, concept="bear", form="carrier"):
+    rows = artist.draw_and_judge(rows)
 """
 
 from collections.abc import Iterator, Sequence
