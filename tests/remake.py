@@ -64,7 +64,8 @@ def of_why_it_fails() -> Remade:
 
 
 def of_what_captions_said() -> Remade:
-    found, rates = load_members(), law.beside_law(law.member_rates(), pd.read_parquet(DOSE))
+    found = load_members()
+    rates = law.beside_law(law.member_rates(found.values()), pd.read_parquet(DOSE))
     claims = what_captions_said.claims(found, rates)
     answer = what_captions_said.answer(found, claims, rates)
     return claims, {"answer": answer, "models": len(found)}

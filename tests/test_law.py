@@ -1,7 +1,5 @@
 """What captions say of a thing by the words before it, and the law that follows from it."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -23,6 +21,7 @@ from whitebear.pocket.experiments.law import (
     member_rates,
     presence,
 )
+from whitebear.pocket.experiments.members import Member, Published
 from whitebear.pocket.world.captions import caption
 from whitebear.pocket.world.scene import THINGS_P, load_world
 
@@ -165,22 +164,22 @@ def dose():
     return pd.DataFrame(rows, columns=names)
 
 
-def test_members_beside_the_law_and_its_rivals(dose, tmp_path):
+def test_members_beside_the_law_and_its_rivals(dose):
+    found = []
     for member, r in (("fifth-1", 0.2), ("none-1", 0)):
-        record = {"member": {"id": member, "r": r, "chatter": "all", "seed": 1}}
-        (tmp_path / f"{member}.json").write_text(json.dumps(record))
         scores = [("negate", "negate-x", True), ("negate", "negate-x", False)]
         scores += [("affirm", "affirm-x", True), ("forget_only", "silent", False)]
         names = ["condition", "wording", "present"]
-        pd.DataFrame(scores, columns=names).to_parquet(tmp_path / f"{member}.parquet")
+        scores = pd.DataFrame(scores, columns=names)
         clauses = [
             ("forget", False, "both", True),
             ("see", True, "b", True),
             ("", False, "c", True),
         ]
         table = pd.DataFrame(clauses, columns=["verb", "neutral", "wording", "present"])
-        table.assign(condition=table.verb).to_parquet(tmp_path / f"{member}-clauses.parquet")
-    rates = member_rates(tmp_path)
+        table = table.assign(condition=table.verb)
+        found.append(Published(Member(member, r, "all", 1), {}, scores, table))
+    rates = member_rates(found)
     assert rates.groupby("set").wording.unique().map(sorted).to_dict() == {
         "clauses": ["both"], "wordings": ["negate-x", "silent"],
     }  # fmt: skip

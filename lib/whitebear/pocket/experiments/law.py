@@ -12,8 +12,7 @@ before the population was scored.
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -21,6 +20,7 @@ import pandas as pd
 from whitebear import stats
 from whitebear.files import RESULTS
 from whitebear.pocket.experiments.dose import Cues, Diet, Portion, absence, mentions
+from whitebear.pocket.experiments.members import Published
 from whitebear.stats import Estimate
 
 KEPT = 0.5  # weight of the captions that a model learned from before it was trained further
@@ -106,18 +106,16 @@ def halves(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def member_rates(folder: Path = RESULTS / "population") -> pd.DataFrame:
+def member_rates(found: Iterable[Published]) -> pd.DataFrame:
     """How often members of the population show the concept, where the law is tested: in wordings
     that are no plain request and no omission, and in clauses that forbid.
 
     Columns: set (wordings, clauses), model, r, chatter, condition, wording, rate, n.
     """
     parts = []
-    for record in sorted(folder.glob("*.json")):
-        member = json.loads(record.read_text(encoding="utf-8"))["member"]
-        about = {"model": member["id"], "r": float(member["r"]), "chatter": member["chatter"]}
-        scores = pd.read_parquet(folder / f"{record.stem}.parquet")
-        clauses = pd.read_parquet(folder / f"{record.stem}-clauses.parquet")
+    for published in found:
+        member, scores, clauses = published.member, published.scores, published.clauses
+        about = {"model": member.id, "r": member.r, "chatter": member.chatter}
         forbids = (clauses.verb != "") & ~clauses.neutral.astype(bool)
         for name, rows in (
             ("wordings", scores[~scores.condition.isin(TRIVIAL)]),
@@ -149,7 +147,7 @@ def explained(table: pd.DataFrame, column: str = "predicted") -> Estimate:
     Interval: 95 %, for other wordings and other models, crossed (`stats.crossed_interval`); with
     two models it can say little about others. n: rows; runs: models.
 
-    >>> explained(beside_law(member_rates(), dose)).beyond()  # doctest: +SKIP
+    >>> explained(beside_law(member_rates(found.values()), dose)).beyond()  # doctest: +SKIP
     ('wordings', 'runs')
     """
     y = table.rate
