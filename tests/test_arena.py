@@ -15,6 +15,7 @@ from whitebear.arena.entries import UNTOUCHED, Entry, load_entries
 from whitebear.arena.prompts import arena_grid, load_families, neighbours, placebo_of
 from whitebear.book.figures import arena as figures
 from whitebear.book.report import rules
+from whitebear.book.report.arena import NEEDS, hypotheses, verdicts
 from whitebear.draw.artist import Artist
 from whitebear.errors import UserError
 from whitebear.files import DATA
@@ -41,6 +42,8 @@ def test_every_line_of_methods_csv_can_be_used():
     for entry in load_entries().values():
         assert entry.place in entries.PLACES and entry.methods
         assert len(entry.state()) == 16
+    named = {name for names in NEEDS.values() for name in names}
+    assert all(load_entries()[name].fixed is not None for name in named)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +61,8 @@ def test_every_line_of_methods_csv_can_be_used():
         ("x,weigh,attention,{},much,,", "strengths has 'much'; give numbers"),
         ("x,weigh,attention,{},0 0,,", "strengths is '0 0'; give different ones"),
         ("x,weigh,attention,{},,,", "strengths is ''"),
-        ("x,weigh,attention,{},0,most,", "authors has 'most'"),
+        ("x,weigh,attention,{},0,most,", "fixed has 'most'"),
+        ("x,weigh,attention,{},0,-3,", "strength is -3.0; weigh takes"),
         ("x,weigh,attention,{},0,,many", "runs has 'many'"),
         ("x,esd,training,{},200,,0", "runs is '0'"),
         ("x,weigh,attention,{},0,,3", "weigh has no option 'seed'"),
@@ -350,6 +354,44 @@ def test_margins_of_measures_and_verdicts_are_the_declared_ones():
     assert "margin ±10 points" in DECLARED and "equivalence at ±5 points" in DECLARED
 
 
+def test_every_column_gets_its_word():
+    table = but(but(pictures(), "held-out", "present", 1), "near", "other_present", 4)
+    found = verdicts(measures.summary({"x": table}, UNCHANGED, UNCHANGED)).loc["x"]
+    assert found.to_dict() == {
+        "suppression": "left out", "generality": "drawn anyway", "pair": "spared",
+        "others": "spared", "near": "harmed", "placebo": "specific",
+    }  # fmt: skip
+    few = pictures(["held-out"])
+    found = verdicts(measures.summary({"x": few}, UNCHANGED, UNCHANGED)).loc["x"]
+    assert found["suppression"] == "drawn anyway" and found["near"] == ""
+
+
+def judged(**lost):
+    """Verdicts, where each method removes the concept from one in so many pictures (0: none)."""
+    tables = {}
+    for name, every in lost.items():
+        table = pictures(["held-out", "pair"]).assign(use=arena.SCORED)
+        table = but(table, "held-out", "present", every) if every else table
+        other = "other_present", 2 if name == "suppress_states" else 0
+        tables[name.replace("_", "-")] = but(table, "pair", *other) if other[1] else table
+    return hypotheses(tables, dict.fromkeys(tables, 1.0), UNCHANGED)
+
+
+def test_hypotheses_hold_and_are_refuted_by_the_numbers_that_were_declared():
+    assert judged(uce_2025=0, uce_2023=1, uce_carrier=1) == {"1": "holds"}
+    assert judged(uce_2025=2, uce_2023=1, uce_carrier=1) == {"1": "refuted"}
+    assert judged(uce_2025=0, uce_2023=4, uce_carrier=4) == {"1": "refuted"}
+    assert judged(name_states=4, suppress_states=1, name_values=1) == {"2": "holds"}
+    assert judged(name_states=1, suppress_states=1, name_values=1) == {"2": "refuted"}
+    assert judged(name_states=4, suppress_states=1, name_values=2) == {"2": "refuted"}
+    assert judged(safree=4, safree_published=1, adavd=0) == {"5": "holds"}
+    assert judged(safree=4, safree_published=4, adavd=0) == {"5": "refuted"}
+    assert judged(safree=4, safree_published=1, adavd=1) == {"5": "refuted"}
+    assert judged(instruction=0) == {"words": "holds"}
+    assert judged(instruction=2) == {"words": "refuted"}
+    assert judged(uce_2025=0) == {}
+
+
 # --- the tuning rule -----------------------------------------------------------------------------
 
 EIGHT = CONCEPTS[:8]
@@ -417,6 +459,8 @@ def test_plans_are_full_or_say_that_they_are_small():
     rows = [len(full.grid(use)) for use in (arena.TUNING, arena.SCORED)]
     assert rows == [8 * 3 * 8, 16 * 9 * 16]
     assert full.grid(arena.SCORED).seed.min() == 1000
+    assert set(full.grid(arena.FIXED).condition) == set(prompts.TUNED_ON)
+    assert len(arena.plan_of(quick=True).grid(arena.SCORED)) == 3 * 4 * 2
 
 
 @pytest.fixture(scope="module")
@@ -437,9 +481,12 @@ def test_tables_keep_their_contract_and_are_summed_up(published):
     plan, _ = published
     records, tables = arena.load_arena(plan.results)
     assert list(tables) == ["untouched", "other-seeds", "negative-prompt", "name-values"]
-    for table in tables.values():
+    for name, table in tables.items():
         check(table, ARENA)
-        assert table.png.notna().sum() == len(set(table.strength)) * 4 + 6
+        fixed = {"name-values": {-1.0}}.get(name, set())  # which the tiny curve does not hold
+        assert set(table.strength[table.use == arena.FIXED]) == fixed
+        tuned = table[table.use == arena.TUNING]
+        assert table.png.notna().sum() == 4 * (tuned.strength.nunique() + len(fixed)) + 6
     assert (
         records["name-values"]["tuned"]["strength"] in records["name-values"]["entry"]["strengths"]
     )

@@ -60,7 +60,8 @@ def test_what_cannot_be_told_gets_no_verdict_but_the_last(rule):
     names = ends | {"p", "taken", "control", "steps", "shipped", "good", "failed", "tried",
                     "gained", "judged", "obeyed", "rival", "gain", "gain_low", "gain_high",
                     "learned", "refused", "whole", "picture", "text", "attention",
-                    "blind"}  # fmt: skip
+                    "blind", "bare", "tail", "carrier", "name", "everything", "turned", "kept",
+                    "helper"}  # fmt: skip
     assert rule(nan, nan, **dict.fromkeys(names, math.nan)) == rule.otherwise
 
 

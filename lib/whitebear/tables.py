@@ -124,7 +124,7 @@ ARENA = Table(
         "strength": ("number", "of the intervention"),
         "run": ("whole", "which training of the method, from 0"),
         "noise": ("whole", "is added to the seed of the noise; 0 but for other seeds"),
-        "use": ("text", "tuning or scored: what the picture is for"),
+        "use": ("text", "tuning, scored, or fixed: scored at a strength that was not chosen"),
         "p_asked": JUDGED["p_asked"],
         "present": JUDGED["present"],
         "p_other": CLAUSES.columns["p_other"],

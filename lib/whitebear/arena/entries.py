@@ -18,7 +18,7 @@ from whitebear.interventions import Method, find_method
 from whitebear.prompts.wordings import read_csv
 
 FOLDER = DATA / "arena"
-COLUMNS = ("id", "method", "place", "options", "strengths", "authors", "runs")
+COLUMNS = ("id", "method", "place", "options", "strengths", "fixed", "runs")
 PLACES = ("words", "outside", "guidance", "states", "attention", "weights", "training", "reference")
 NESTED = "+"
 _ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -29,9 +29,9 @@ class Entry:
     """A method with its options, as it enters the arena.
 
     method: names of interventions, nested from the left; options: of the last one, as JSON;
-    strengths: of the last one, from weak to strong; authors: the strength that its authors
-    recommend, where it is one of this knob; runs: how often it is trained, each time with another
-    option seed; noise: is added to the seed of each picture's noise.
+    strengths: of the last one, from weak to strong; fixed: one that is scored whatever tuning
+    takes, since its authors recommend or a hypothesis names it; runs: how often it is trained, each
+    time with another option seed; noise: is added to the seed of each picture's noise.
     """
 
     id: str
@@ -39,7 +39,7 @@ class Entry:
     place: str
     options: str
     strengths: tuple[float, ...]
-    authors: float | None = None
+    fixed: float | None = None
     runs: int = 1
     noise: int = 0
 
@@ -90,14 +90,14 @@ def _entry(row) -> Entry:
     strengths = tuple(_number(text, "strengths") for text in row.strengths.split())
     if not strengths or len(set(strengths)) < len(strengths):
         raise UserError(f"strengths is {row.strengths!r}; give different ones, weak to strong")
-    authors = _number(row.authors, "authors") if row.authors else None
+    fixed = _number(row.fixed, "fixed") if row.fixed else None
     runs = _number(row.runs, "runs") if row.runs else 1
     if runs < 1 or runs != int(runs):
         raise UserError(f"runs is {row.runs!r}; give how often it is trained, or nothing")
-    entry = Entry(row.id, row.method, row.place, row.options, strengths, authors, int(runs))
+    entry = Entry(row.id, row.method, row.place, row.options, strengths, fixed, int(runs))
     _check_options(entry.methods[-1], row.options)
     _check_options(entry.methods[-1], entry.run(0).options)  # that it has a seed
-    for strength in strengths:
+    for strength in strengths if fixed is None else (*strengths, fixed):
         entry.methods[-1].check(strength)
     return entry
 

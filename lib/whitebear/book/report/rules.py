@@ -365,6 +365,45 @@ FIRST = Rule(
     ),
     OPEN,
 )
+FORMS = Rule(
+    "The arena, hypothesis 1: “UCE” is several methods",
+    "suppression by the forms that edit the bare name, its tail, and the name in sentences",
+    (
+        (REFUTED, f"bare >= {HALF}"),
+        (REFUTED, f"tail < {HALF} and carrier < {HALF}"),
+        (HOLDS, f"bare < {HALF} and tail > {HALF} and carrier > {HALF}"),
+    ),
+    OPEN,
+)
+WHOLE_PROMPT = Rule(
+    "The arena, hypothesis 2: the word is not where the word stands",
+    "suppression with the name's state zeroed, with end and padding too, and with its values turned"
+    " round; second objects that this keeps more often than zeroing all (lower end)",
+    (
+        (REFUTED, f"name >= {HALF}"),
+        (REFUTED, "everything < 0.9"),
+        (REFUTED, "turned < 0.75"),
+        (REFUTED, "kept <= 0"),
+        (HOLDS, "name < 0.5 and everything >= 0.9 and turned >= 0.75 and kept > 0"),
+    ),
+    OPEN,
+)
+HELPER = Rule(
+    "The arena, hypothesis 5: published rows contain a hidden helper",
+    "what SAFREE's negative prompt adds (lower end); AdaVD's change with its authors' gate",
+    (
+        (REFUTED, "helper <= 0"),
+        (REFUTED, f"high < -{MARGIN}"),
+        (HOLDS, f"helper > 0 and {WITHIN_90}"),
+    ),
+    OPEN,
+)
+INSTRUCTED = Rule(
+    "The arena: an instruction in words reaches none of it",
+    "its suppression in held-out wordings",
+    ((HOLDS, "value < 0.1"), (REFUTED, "value >= 0.1 and low > 0")),
+    OPEN,
+)
 RULES = tuple(rule for rule in list(globals().values()) if isinstance(rule, Rule))
 
 

@@ -47,7 +47,7 @@ from whitebear.pocket.training.loop import OutOfTime
 from whitebear.pocket.training.train import hardware
 
 PUBLISHED, OUT = RESULTS / "arena", ROOT / "_build" / "arena"
-TUNING, SCORED = "tuning", "scored"
+TUNING, SCORED, FIXED = "tuning", "scored", "fixed"
 SEEDS, QUICK_SEEDS, QUICK_CONCEPTS = 16, 2, 3
 FIRST = {SCORED: 1000, TUNING: 2000}  # of the seeds; no earlier picture of the book has such noise
 STEPS, GUIDANCE = 20, 4.0
@@ -56,11 +56,15 @@ SHOWN, SHOWN_FAMILIES = 6, (PLAIN, PAIR, ABSENT)  # of whose first seed the pict
 
 @dataclass(frozen=True)
 class Plan:
-    """Which pictures there are: concepts and seeds of each use, and where results go."""
+    """Which pictures there are: concepts and seeds of each use, and where results go.
+
+    families: of scored pictures that are not fixed.
+    """
 
     concepts: dict[str, tuple[str, ...]]
     seeds: dict[str, int]
     results: Path
+    families: tuple[str, ...] = (*FAMILIES, PLACEBO)
 
     @property
     def small(self) -> bool:
@@ -69,8 +73,11 @@ class Plan:
         return any(self.seeds.get(use, 0) < n for use, n in least.items())
 
     def grid(self, use: str, references: bool = False) -> pd.DataFrame:
-        """The prompts of a use. What is untouched has no placebo."""
-        families = TUNED_ON if use == TUNING else (*FAMILIES, *(() if references else (PLACEBO,)))
+        """The prompts of a use. What is untouched has no placebo; what is fixed is scored in the
+        families of tuning."""
+        families = self.families if use == SCORED else TUNED_ON
+        families = [name for name in families if not (references and name == PLACEBO)]
+        use = SCORED if use == FIXED else use
         seeds = range(FIRST[use], FIRST[use] + self.seeds[use])
         return arena_grid(self.concepts[use], families, seeds)
 
@@ -84,7 +91,8 @@ def plan_of(seeds: int = SEEDS, tuning_only: bool = False, quick: bool = False) 
         raise UserError(f"seeds is {seeds}; give at least 2, of which tuning gets half")
     scored = tuple(scored_concepts())
     if quick:
-        return Plan({SCORED: scored[:QUICK_CONCEPTS]}, {SCORED: QUICK_SEEDS}, OUT / "quick")
+        few = {SCORED: scored[:QUICK_CONCEPTS]}
+        return Plan(few, {SCORED: QUICK_SEEDS}, OUT / "quick", (*TUNED_ON, PLACEBO))
     concepts, counts = {TUNING: tuple(tuning_concepts())}, {TUNING: seeds // 2}
     if not tuning_only:
         concepts, counts = concepts | {SCORED: scored}, counts | {SCORED: seeds}
@@ -125,19 +133,17 @@ class Arena:
     def table(self, entry: Entry, strength: float, use: str) -> pd.DataFrame:
         """Table `arena` of a method at a strength, in a use: of all its trainings, or for tuning of
         the first."""
-        runs = range(entry.runs if use == SCORED else 1)
+        runs = range(1 if use == TUNING else entry.runs)
         return pd.concat([self._run(entry, run, strength, use) for run in runs], ignore_index=True)
 
     def _run(self, entry: Entry, run: int, strength: float, use: str) -> pd.DataFrame:
         grid = self.plan.grid(use, entry.id in REFERENCES)
         found, images = self.pictures(entry.run(run), strength, grid)
-        first = self.plan.concepts[use][:SHOWN]
-        shown = (
-            found.concept.isin(first) & found.family.isin(SHOWN_FAMILIES)
-            & (found.seed == FIRST[use])
-        )  # fmt: skip
+        drawn_as = SCORED if use == FIXED else use
+        first = found.concept.isin(self.plan.concepts[drawn_as][:SHOWN])
+        shown = first & found.family.isin(SHOWN_FAMILIES) & (found.seed == FIRST[drawn_as])
         return found.drop(columns=["kind", "control", "spans", "code"]).assign(
-            change=changed(found, images, *self.untouched[use]), use=use, run=run,
+            change=changed(found, images, *self.untouched[drawn_as]), use=use, run=run,
             png=[png(image) if keep else None for image, keep in zip(images, shown, strict=True)],
         )  # fmt: skip
 
@@ -159,6 +165,8 @@ def publish(entry: Entry, arena: Arena) -> Path:
         tables.append(rows)
     if SCORED in plan.seeds:
         tables.append(arena.table(entry, tuned.strength, SCORED))
+        if TUNING in plan.seeds and entry.fixed not in (None, tuned.strength):
+            tables.append(arena.table(entry, entry.fixed, FIXED))
     write_parquet(pd.concat(tables, ignore_index=True), plan.results / f"{entry.id}.parquet")
     made = {
         "tuned": asdict(tuned), "versions": ", ".join(VERSIONS),
@@ -180,11 +188,11 @@ def origin_of(entry: Entry, arena: Arena) -> dict:
 
 
 def usual_strength(entry: Entry) -> float:
-    """The strength that was published as tuned, else that of the authors, else the strongest."""
+    """The strength that was published as tuned, else the fixed one, else the strongest."""
     record = PUBLISHED / f"{entry.id}.json"
     if record.is_file():
         return json.loads(record.read_text(encoding="utf-8"))["tuned"]["strength"]
-    return entry.strengths[-1] if entry.authors is None else entry.authors
+    return entry.strengths[-1] if entry.fixed is None else entry.fixed
 
 
 def load_arena(folder: Path = PUBLISHED) -> tuple[dict[str, dict], dict[str, pd.DataFrame]]:
@@ -205,10 +213,16 @@ def load_arena(folder: Path = PUBLISHED) -> tuple[dict[str, dict], dict[str, pd.
 
 
 def scored_summary(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """A row a method: `arena.measures.summary` of the scored concepts. tables: of `load_arena`."""
+    """A row a method: `arena.measures.summary` of the scored concepts. tables: of `load_arena`.
+
+    Raises `UserError` without the references, or where nothing was scored.
+    """
     scored = {name: table[table.use == SCORED] for name, table in tables.items()}
-    noise = scored[OTHER_SEEDS.id]
-    return summary({k: t for k, t in scored.items() if len(t)}, scored[UNTOUCHED.id], noise)
+    for name in REFERENCES:
+        if name not in scored or not len(scored[name]):
+            raise UserError(f"{name} has no scored pictures; run the arena first")
+    kept = {name: table for name, table in scored.items() if len(table)}
+    return summary(kept, scored[UNTOUCHED.id], scored[OTHER_SEEDS.id])
 
 
 @exit_on_user_error
@@ -225,7 +239,10 @@ def main(arguments: list[str] | None = None) -> None:
         raise UserError(f"minutes is {given.minutes:g}; give how long to draw, more than 0")
     entries, path = load_entries(), FOLDER / "methods.csv"
     plan = plan_of(given.seeds, given.tuning, given.quick)
-    names = [*REFERENCES, *named(given.names, entries, path)]
+    names = named(given.names, entries, path)
+    if given.quick and not given.names:  # a training takes longer than all the others
+        names = [name for name in names if entries[name].place != "training"]
+    names = [*REFERENCES, *names]
     deadline = time.monotonic() + 60 * given.minutes
     arena = Arena(plan, Artist("pocket", STEPS, GUIDANCE), OUT, deadline)
     for number, name in enumerate(names, 1):
