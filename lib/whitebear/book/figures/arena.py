@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,10 +15,11 @@ from whitebear.errors import UserError
 from whitebear.stats import Estimate
 
 KEPT = {
-    "pair": "second object of the prompt, % of untouched",
-    "others": "objects asked for alone, % of untouched",
+    "pair": "second object, % of untouched",
+    "others": "other objects, % of untouched",
 }
 COLUMNS = 3  # of the legend
+MORE_MARKERS = (*MARKERS, "*", "X", "<", ">")  # a place may have many methods
 
 
 def looks(places: Mapping[str, str]) -> dict[str, dict]:
@@ -32,7 +34,7 @@ def looks(places: Mapping[str, str]) -> dict[str, dict]:
     for name, place in places.items():
         seen[place] = seen.get(place, -1) + 1
         colour = colours[order.index(place) % len(colours)]
-        found[name] = {"color": colour, "marker": MARKERS[seen[place] % len(MARKERS)]}
+        found[name] = {"color": colour, "marker": MORE_MARKERS[seen[place] % len(MORE_MARKERS)]}
     return found
 
 
@@ -53,13 +55,14 @@ def frontier(
         raise UserError(f"kept is {kept!r}; use {' or '.join(KEPT)}")
     if not curves:
         raise UserError("there is no curve to show; run the arena first")
-    figure, axes = plt.subplots(figsize=(6.4, 5.2))
+    figure, axes = plt.subplots(figsize=(6.4, 4.2 + 0.18 * -(-len(curves) // COLUMNS)))
     axes.grid(color=FAINT, linewidth=0.6)
     axes.axhline(1, color=MUTED, linewidth=0.8)
     for name, look in looks({name: places[name] for name in curves}).items():
         _curve(axes, name, curves[name], kept, tuned.get(name), look)
-    top = max(found.value for table in curves.values() for found in table[kept])
-    axes.set(xlim=(-0.06, 1.06), ylim=(-0.04, max(1.1, top + 0.05)),
+    values = [found.value for table in curves.values() for found in table[kept]]
+    values = [value for value in values if np.isfinite(value)]
+    axes.set(xlim=(-0.06, 1.06), ylim=(min(0.5, *values) - 0.04, max(1.1, *values) + 0.04),
              xlabel="suppression of the concept, %", ylabel=KEPT[kept])  # fmt: skip
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(lambda value, _: f"{100 * value:.0f}".replace("-", "−"))
