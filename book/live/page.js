@@ -1,0 +1,1 @@
+window.whiteBear.model = new Model();
