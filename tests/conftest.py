@@ -1,9 +1,15 @@
-"""Small models with random weights, of the classes of the shipped ones, built once a session."""
+"""Small models with random weights, of the classes of the shipped ones, built once a session; a
+browser, and the built site for it."""
 
 import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may touch a network
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import functools
+import http.server
+import shutil
+import threading
 
 import numpy as np
 import pytest
@@ -23,9 +29,12 @@ from transformers import (
 )
 
 from whitebear.draw.artist import Artist
+from whitebear.files import ROOT
 from whitebear.pocket.world.scene import load_world
 
 WIDTH = 16
+HTML = ROOT / "_build" / "html"
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 SCHEDULE = {"prediction_type": "v_prediction", "steps_offset": 1, "clip_sample": False}
 
 
@@ -139,3 +148,35 @@ def tiny_detector_dir(tmp_path_factory, world):
 def some_images():
     """uint8 (5, 64, 64, 3)."""
     return np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium; where there is none the tests are skipped, except in continuous integration."""
+    from playwright.sync_api import Error, sync_playwright  # for these tests alone
+
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    with sync_playwright() as playwright:
+        try:
+            chromium = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        except Error as error:
+            if os.environ.get("CI") == "true":
+                raise
+            pytest.skip(f"no Chromium to open the pages with: {str(error).splitlines()[0]}")
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="session")
+def site():
+    """The address of the built site on this machine."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    handler = functools.partial(Quiet, directory=str(HTML))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()

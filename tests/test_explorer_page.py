@@ -1,6 +1,7 @@
 """What the explorer's page needs to work without Python and without any other host."""
 
 import hashlib
+import re
 
 import nbformat
 import pytest
@@ -15,13 +16,16 @@ VENDOR = ROOT / "book/_static/vendor"
 
 def test_the_scripts_of_others_are_the_recorded_ones_with_their_licences():
     sums = (VENDOR / "SHA256SUMS").read_text().splitlines()
-    files = [*VENDOR.glob("*.js"), *VENDOR.glob("*.woff2")]
+    files = [path for kind in ("*.js", "*.woff2", "*.gz") for path in VENDOR.glob(kind)]
     assert {f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.name}" for p in files} == set(sums)
     readme = (VENDOR / "README.md").read_text()
     licences = sorted(p.name for p in VENDOR.glob("*.LICENSE.txt"))
-    assert len(licences) == 3 and all(f"({name})" in readme for name in licences)
-    assert "html-manager` 1.0.15" in readme and {p.suffix for p in VENDOR.iterdir()} == {
-        ".js", ".woff2", ".md", ".txt", "",
+    assert len(licences) == 5 and all(f"({name})" in readme for name in licences)
+    made = (VENDOR / "renew.sh").read_text()
+    for name, release in re.findall(r"npm `([^`]+)` ([0-9.]+\d)", readme):
+        assert f"{name}@{release}" in made
+    assert {p.suffix for p in VENDOR.iterdir()} == {
+        ".js", ".woff2", ".gz", ".sh", ".md", ".txt", "",
     }  # fmt: skip
 
 

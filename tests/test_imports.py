@@ -28,6 +28,7 @@ ONLY_IN = {  # package from outside -> the rooms that may import it
     "matplotlib": ("book/figures", "book/explorer"),
     "seaborn": ("book/figures",),
     "resvg_py": ("pocket/world",),
+    "onnx": ("book/live",),
     "papermill": ("book/build",),
     "yaml": ("book/build",),
     "sphinx": ("book/build",),

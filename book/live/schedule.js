@@ -17,7 +17,8 @@ export function alphas() {
 
 /** The steps of training at which the denoiser is called, from noise to picture. */
 export function timesteps(steps) {
-  return Array.from({ length: steps }, (_, i) => even(TRAINED - (i * TRAINED) / steps) - 1);
+  const apart = TRAINED - TRAINED / steps - TRAINED; // in numpy's order, which decides some halves
+  return Array.from({ length: steps }, (_, i) => even(TRAINED + i * apart) - 1);
 }
 
 /** Rounded, halves to the even neighbour, as numpy does. */

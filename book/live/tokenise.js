@@ -33,7 +33,9 @@ export class Words {
 
   /** Words that no caption of the training had: the tokenizer has them in pieces only. */
   unknown(sentence) {
-    const words = sentence.toLowerCase().normalize("NFC").match(/'(?:s|t|re|ve|m|ll|d)\b|\p{L}+/gu) ?? [];
-    return [...new Set(words)].filter((word) => this.tokenizer.encode(word).ids.length !== 3);
+    const words = sentence.toLowerCase().normalize("NFC").match(/\p{L}+(?:['’]\p{L}+)?/gu) ?? [];
+    const whole = (part) => this.tokenizer.encode(part).ids.length === 3;
+    const known = (word) => word.match(/'(?:s|t|re|ve|m|ll|d)$|\p{L}+/gu).every(whole);
+    return [...new Set(words)].filter((word) => !known(word));
   }
 }

@@ -1,75 +1,22 @@
 """The built book as its reader meets it: every page opened in a headless browser."""
 
 import functools
-import http.server
-import os
 import re
-import shutil
-import threading
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Error, Page, sync_playwright
+from pages import watched
 
+from conftest import HTML
 from whitebear.book.build.staging import toc_notebooks
 from whitebear.files import ROOT
 
-HTML = ROOT / "_build" / "html"
 PAGES = sorted(p.relative_to(HTML).as_posix() for p in HTML.glob("**/*.html"))
 PAGES = [name for name in PAGES if not name.startswith("_") and name != "index.html"]
-BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-PATIENCE = 120_000  # ms; a page takes one second, but CI machines can be busy
 WIDTHS = (1280, 390)  # a desk, a phone
-AJV = "strict mode: use allowUnionTypes"  # the widget script's checker on its own schema; harmless
 
 each = pytest.mark.parametrize("name", PAGES)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Chromium; where there is none the tests are skipped, except in continuous integration."""
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    with sync_playwright() as playwright:
-        try:
-            chromium = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        except Error as error:
-            if os.environ.get("CI") == "true":
-                raise
-            pytest.skip(f"no Chromium to open the pages with: {str(error).splitlines()[0]}")
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture(scope="module")
-def site():
-    """The address of the built site on this machine."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    handler = functools.partial(Quiet, directory=str(HTML))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
-def watched(browser: Browser) -> tuple[Page, list[str], list[str]]:
-    """A fresh page, everything that goes wrong on it, and every address that it asks for."""
-    page, wrong, asked = browser.new_context().new_page(), [], []
-    page.set_default_timeout(PATIENCE)
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("console", lambda m: wrong.append(m.text) if complains(m) else None)
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("requestfailed", lambda r: wrong.append(f"failed: {r.url}"))
-    page.on("response", lambda r: wrong.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
-    return page, wrong, asked
-
-
-def complains(message: ConsoleMessage) -> bool:
-    return message.type in ("error", "warning") and not message.text.startswith(AJV)
 
 
 def test_the_whole_book_was_built():

@@ -15,6 +15,7 @@ import yaml
 
 from whitebear import tables
 from whitebear.book.build.execute import numbers_of
+from whitebear.book.live import graphs, scripts, stored
 from whitebear.book.report import from_tables, rules
 from whitebear.book.report.claim import table as claims_table
 from whitebear.book.report.numbers import CLAIMS, page_names
@@ -73,12 +74,25 @@ def stage(root: Path, executed: Path, stage_dir: Path) -> None:
         numbers |= page_names(source.stem, saved)
         claims[title_of(notebook)] = saved.get(CLAIMS, [])
     numbers |= from_tables.numbers(root / "data" / "results")
+    if (root / "book" / "live").is_dir():
+        numbers["live_examples"] = live_page(root, stage_dir)
     numbers |= {"claims": claims_table(claims), "rules": rules.table(), "tables": tables.page()}
     check_numbers(stage_dir, numbers)
     config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
     config.setdefault("parse", {})["myst_substitutions"] = numbers
     (stage_dir / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=True), encoding="utf-8")
     shutil.copy(root / "_toc.yml", stage_dir / "_toc.yml")
+
+
+def live_page(root: Path, stage_dir: Path) -> str:
+    """Put the scripts of the page that draws where the site finds them; its stored pictures as
+    HTML. The models are exported where they are new, else taken from `_build/live`."""
+    cache, target = root / "_build" / "live", stage_dir / "book" / "_static" / "live"
+    scripts.write(root, graphs.kept(cache, graphs.graphs), target)
+    pictures = graphs.kept(cache, stored.pictures)
+    for path in pictures.glob("*.webp"):
+        shutil.copy(path, target)
+    return stored.table(stored.read(pictures))
 
 
 def published_numbers(root: Path) -> dict[str, str]:

@@ -1,11 +1,11 @@
-"""Everything that a page needs to draw, as named bytes: graphs of both models, and plain facts."""
+"""What the live page draws with: graphs of both models and plain facts, kept between builds."""
 
 import gzip
 import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -26,25 +26,32 @@ SEEDS = 64  # noises on offer for each object
 POSITIONS, LATENTS, PIXELS = 77, (16, 8, 8), (3, 64, 64)
 
 
-def kept(cache: Path) -> Path:
-    """The folder with all of `made`, gzipped, a file each: made where weights, versions or the code
-    that exports them are new, else reused."""
+def kept(cache: Path, make: Callable[[], Iterator[tuple[str, bytes]]]) -> Path:
+    """A folder in `cache` with the files that `make` yields (name, bytes): made again where
+    weights, versions or the code of `make` are new, else reused."""
     models = fingerprint(MODELS / "pocket"), fingerprint(TAUGHT), fingerprint(MODELS / "detector")
-    key = digest(models, VERSIONS, version("onnx"), version("onnxscript"), code_digest(made))
-    folder = cache / key
+    name = make.__name__
+    key = digest(models, VERSIONS, version("onnx"), version("onnxscript"), code_digest(make))
+    folder = cache / f"{name}-{key}"
     if not folder.is_dir():
-        shutil.rmtree(cache, ignore_errors=True)
-        part = cache / f"{key}.part"
+        for old in cache.glob(f"{name}-*"):
+            shutil.rmtree(old)
+        part = cache / f"{name}-{key}.part"
         part.mkdir(parents=True)
-        for name, content in made():
-            part.joinpath(f"{name}.gz").write_bytes(gzip.compress(content, mtime=0))
+        for file, content in make():
+            part.joinpath(file).write_bytes(content)
         os.replace(part, folder)
     return folder
 
 
-def made() -> Iterator[tuple[str, bytes]]:
-    """(name, bytes) of what is known beside weights, and of every graph: decoder, detector, and of
-    each model ("shipped", "taught") its text encoder and denoiser."""
+def graphs() -> Iterator[tuple[str, bytes]]:
+    """(file name, gzipped bytes) of what is known beside weights, and of every graph: decoder,
+    detector, and of each model ("shipped", "taught") its text encoder and denoiser."""
+    for name, content in _graphs():
+        yield f"{name}.gz", gzip.compress(content, mtime=0)
+
+
+def _graphs() -> Iterator[tuple[str, bytes]]:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # speaks of torchvision, unused here
     artist, judge = Artist("pocket", device="cpu"), Detector.load()
     yield "facts", json.dumps(facts(artist, judge)).encode()

@@ -11,34 +11,40 @@ import json
 import re
 from pathlib import Path
 
-from whitebear.files import write_text
+import pandas as pd
+
+from whitebear.book.live.stored import SENTENCES
+from whitebear.files import RESULTS, write_text
 from whitebear.prompts.concepts import load_concepts
+from whitebear.prompts.wordings import load_wordings
 
 PAGE = ("words", "tally", "model", "lanes", "page")
 ENGINE = ("noise", "schedule", "tokenise", "judge", "draw", "worker")
 LIBRARIES = ("ort.js", "tokenizers.js")  # of others, in book/_static/vendor
+EVERY_WORDING = "04_every_wording.parquet"
 RUNTIME = "ort-wasm-simd-threaded.wasm.gz"
 FIRST = ("engine", "runtime", "facts", "shipped-text", "decoder", "detector", "shipped-denoiser")
 TAUGHT = ("taught-text", "taught-denoiser")  # loaded when the reader asks for that model
 
 
-def write(root: Path, graphs: Path, target: Path) -> None:
+def write(root: Path, parts: Path, target: Path) -> None:
     """Write page.js and NAME.js of every part into the folder `target`.
 
-    root: of the repository, with book/live and book/_static/vendor; graphs: of `graphs.kept`.
+    root: of the repository, with book/live and book/_static/vendor; parts: of `graphs.graphs`.
     """
     target.mkdir(parents=True, exist_ok=True)
     vendor, sources = root / "book/_static/vendor", root / "book/live"
     engine = "\n".join([*(_text(vendor / name) for name in LIBRARIES), joined(sources, ENGINE)])
     packed = {"engine": gzip.compress(engine.encode(), mtime=0)}
     packed["runtime"] = (vendor / RUNTIME).read_bytes()
-    packed |= {path.stem: path.read_bytes() for path in sorted(graphs.glob("*.gz"))}
+    packed |= {path.stem: path.read_bytes() for path in sorted(parts.glob("*.gz"))}
     sizes = {}
     for name, content in packed.items():
         text = base64.b64encode(content).decode()
         path = write_text(target / f"{name}.js", f'whiteBear("{name}", "{text}");\n')
         sizes[name] = path.stat().st_size
-    known = json.dumps({"first": FIRST, "taught": TAUGHT, "sizes": sizes, "world": world()})
+    known = {"first": FIRST, "taught": TAUGHT, "sizes": sizes, "sentences": SENTENCES}
+    known = json.dumps(known | {"world": world(), "wordings": wordings()})
     page = joined(sources, PAGE)
     write_text(target / "page.js", f"(() => {{\nconst BOOK = {known};\n{page}\n}})();\n")
 
@@ -65,6 +71,20 @@ def world() -> dict[str, list[str]]:
     for concept in load_concepts().concepts:
         found.setdefault(concept.kind, []).append(concept.noun)
     return found
+
+
+def wordings(results: Path = RESULTS) -> list[dict]:
+    """The wordings about objects, each with the text of its control ("" is none), and how often it
+    showed its object in the published run: rate, of n pictures."""
+    known = load_wordings().set_index("id")
+    scores = pd.read_parquet(results / EVERY_WORDING, columns=["wording", "present"])
+    found = scores.groupby("wording").present.agg(rate="mean", n="size")
+    chosen = known[(known.kind == "object") & known.index.isin(found.index)]
+    chosen = chosen[~chosen.text.str.contains("{d}", regex=False)]
+    return [
+        {"text": row.text, "control": known.text.get(row.control, "")} | found.loc[name].to_dict()
+        for name, row in chosen.iterrows()
+    ]
 
 
 def _text(path: Path) -> str:

@@ -1,0 +1,184 @@
+"""The page that draws, opened from the disk and from a server: it draws what the book draws."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from pages import watched
+
+from conftest import HTML
+from whitebear.book.live import scripts, stored
+from whitebear.book.live.graphs import taught
+from whitebear.draw.artist import Artist
+from whitebear.hooks import capture_attention
+from whitebear.interventions import negative_prompt, weigh
+from whitebear.prompts import prompt_grid
+
+PAGE = "book/draw.html"
+LIMIT = 2  # of 255, in any pixel
+FROZEN = 100  # ms that nothing answers: what a reader notices
+LOAD = """async names => {
+    window.model = new whiteBear.Model();
+    await window.model.load(names);
+}"""
+ASK = """async asked => {
+    const made = await window.model.ask("draw", asked);
+    return { ...made, pixels: [...made.pixels], mass: [...made.mass], maps: [...made.maps] };
+}"""
+WATCH = """() => {
+    window.frozen = [];
+    const note = list => list.getEntries().forEach(entry => window.frozen.push(entry.duration));
+    new PerformanceObserver(note).observe({ type: "longtask" });
+}"""
+
+
+@pytest.fixture(scope="module")
+def artist():
+    return Artist("pocket", device="cpu")
+
+
+@pytest.fixture(scope="module", params=["disk", "server"])
+def drawing(request, browser, site):
+    """The model of a page, loaded; a function that draws in it."""
+    start = site if request.param == "server" else HTML.as_uri()
+    page, wrong, asked = watched(browser)
+    page.goto(f"{start}/{PAGE}")
+    page.evaluate(WATCH)
+    load = (
+        "async names => { window.model = new whiteBear.Model(); await window.model.load(names); }"
+    )
+    page.evaluate(load, [*scripts.FIRST, *scripts.TAUGHT])
+    draw = lambda **asked: page.evaluate(  # noqa: E731
+        ASK, {"model": "shipped", "steps": 20, "guidance": 4, **asked}
+    )
+    draw.few = request.param == "server"
+    yield draw
+    assert not wrong and max(page.evaluate("window.frozen"), default=0) < FROZEN
+    assert not [u for u in asked if not u.startswith((start, "data:", "blob:"))]
+    page.context.close()
+
+
+def rows() -> pd.DataFrame:
+    """Twenty prompts of the book, with a seed each."""
+    conditions = ["affirm", "negate", "forget_then_request", "omit"]
+    grid = prompt_grid(["bear", "owl", "key"], conditions, seeds=[2, 9])
+    return grid.drop_duplicates("prompt").iloc[::4].head(20).reset_index(drop=True)
+
+
+def test_pictures_and_verdicts_are_those_of_the_book(drawing, artist):
+    table = rows()[: 2 if drawing.few else None]
+    assert drawing.few or len(table) == 20
+    images = artist.draw(table, progress=False)
+    judged = artist.judged(table, images)
+    for row, image in zip(judged.itertuples(), images, strict=True):
+        made = drawing(prompt=row.prompt, concept=row.concept, seed=row.seed)
+        assert difference(made, image) <= LIMIT, row.prompt
+        found = {name: (p, present) for name, p, present in made["found"]}[row.concept]
+        assert found[1] == row.present and abs(found[0] - row.p_asked) < 0.01
+
+
+def difference(made: dict, image: np.ndarray) -> int:
+    pixels = np.array(made["pixels"]).reshape(*image.shape[:2], 4)[..., :3]
+    return np.abs(pixels - image.astype(int)).max()
+
+
+def test_the_taught_model_and_a_negative_prompt_draw_the_same(drawing, artist):
+    row = prompt_grid(["bear"], ["negate"], seeds=[5]).query("wording == 'negate-without'")
+    asked = {"prompt": row.prompt.item(), "concept": "bear", "seed": 5}
+    want = taught(artist).draw(row, progress=False)[0]
+    assert difference(drawing(**asked, model="taught"), want) <= LIMIT
+    with negative_prompt(artist, row):
+        want = artist.draw(row, progress=False)[0]
+    assert difference(drawing(**asked, negative="bear"), want) <= LIMIT
+
+
+def test_attention_is_what_the_hooks_see_and_a_word_can_be_taken_out(drawing, artist):
+    row = prompt_grid(["bear"], ["affirm"], seeds=[1]).query("wording == 'affirm-picture'")
+    asked = {"prompt": row.prompt.item(), "concept": "bear", "seed": 1}
+    with capture_attention(artist.pipe, tokens=["bear"], reduce=("mass", "map"), grid=8) as capture:
+        artist.draw(row, progress=False)
+    seen, made = capture.dataset().isel(sample=0, token=0), drawing(**asked)
+    at = 5  # start, a, picture, of, a, bear
+    mass = np.array(made["mass"]).reshape(20, -1, 77)[..., at]
+    maps = np.array(made["maps"]).reshape(20, 77, 8, 8)[:, at]
+    assert np.abs(mass - seen.mass.to_numpy()).max() < 1e-3
+    assert np.abs(maps - seen.map.mean("layer").to_numpy()).max() < 1e-3
+    with weigh(artist, row, 0.0):
+        want = artist.draw(row, progress=False)[0]
+    weights = [float(i != at) for i in range(77)]
+    assert difference(drawing(**asked, weights=weights), want) <= LIMIT
+
+
+def opened(browser, fragment: str = "", **context):
+    page, wrong, asked = watched(browser, **context)
+    page.goto(f"{(HTML / PAGE).as_uri()}{fragment}")
+    return page, wrong, asked
+
+
+def test_a_reader_draws_a_sentence(browser):
+    """Told what is loaded, asked for a guess; every picture described, counted and compared."""
+    page, wrong, asked = opened(browser, "#s=4", reduced_motion="reduce")
+    assert not [u for u in asked if "live/" in u and not u.endswith(("page.js", ".webp"))]
+    assert re.search(r"loads 2\d MB", page.inner_text("[data-live=loads]"))
+    page.evaluate(WATCH)
+    page.fill("#wb-p", "a picture of a beach, but no bear, no unicorn")
+    page.check("input[value=none]")
+    page.press("#wb-p", "Enter")
+    done = "document.querySelector('[data-live=status]').textContent.startsWith('8 of 8 drawn')"
+    page.wait_for_function(done)
+    page.wait_for_selector("[data-live=stop]", state="hidden")
+    lanes = page.locator(".wb-lane")
+    assert lanes.count() == 3 and "“unicorn”" in page.inner_text("[data-live=unknown]")
+    for count in lanes.locator(".wb-foot").all_inner_texts():
+        assert re.match(r"bear in \d of 8\s+\d+ % \[\d+, \d+\]", count)
+    labels = lanes.locator("canvas").evaluate_all("all => all.map(c => c.ariaLabel)")
+    assert len(labels) == 24 and all(label.startswith("seed ") for label in labels)
+    assert "bear" in labels[8] and page.inner_text("[data-live=result]").startswith("You guessed")
+    assert page.locator("[data-live=tries] li").count() == 1 and not wrong
+    assert max(page.evaluate("window.frozen"), default=0) < FROZEN
+    assert page.is_hidden("[data-live=loads]")
+    page.context.close()
+
+
+def test_escape_stops_and_the_address_keeps_the_state(browser):
+    page, wrong, _ = opened(browser)
+    page.fill("#wb-p", "a duck without a bear")
+    assert (
+        page.input_value("[name=k]") == "bear" and page.input_value("#wb-c") == "a duck with a bear"
+    )
+    page.check("input[value=taught]")
+    address = page.evaluate("location.hash")
+    page.click("text=Draw")
+    page.wait_for_selector("[data-live=stop]")
+    page.press("body", "Escape")
+    assert page.inner_text("[data-live=status]") == "Stopped."
+    page.context.close()
+    page, again, _ = opened(browser, address)
+    assert page.input_value("#wb-p") == "a duck without a bear"
+    assert page.is_checked("input[value=taught]") and not wrong and not again
+    page.context.close()
+
+
+@pytest.mark.parametrize("missing", ["WebAssembly", "DecompressionStream"])
+def test_a_browser_that_cannot_says_so_in_a_line(browser, missing):
+    page, wrong, _ = watched(browser)
+    page.add_init_script(f"delete window.{missing}")
+    page.goto((HTML / PAGE).as_uri())
+    assert page.is_hidden("#wb-live") and not wrong
+    assert page.inner_text("[data-live=cannot]").endswith("show what it draws.")
+    page.context.close()
+
+
+def test_without_scripts_there_are_the_stored_pictures(browser):
+    page, wrong, _ = opened(browser, java_script_enabled=False)
+    assert page.is_hidden("#wb-live") and not wrong
+    assert page.locator(".wb-stored").count() == len(stored.SENTENCES)
+    page.context.close()
+
+
+def test_little_is_loaded_before_the_click():
+    files = [HTML / PAGE, *(HTML / "_static/live").glob("*.webp"), HTML / "_static/live/page.js"]
+    assert sum(path.stat().st_size for path in files) < 300_000
+    first = [HTML / "_static/live" / f"{name}.js" for name in scripts.FIRST]
+    assert sum(path.stat().st_size for path in first) < 30e6
