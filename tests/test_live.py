@@ -1,6 +1,7 @@
 """What the page that draws is made of: parts of the model, graphs, stored pictures, scripts."""
 
 import io
+import json
 
 import numpy as np
 import onnx
@@ -10,7 +11,7 @@ from onnx.reference import ReferenceEvaluator
 from PIL import Image
 
 from conftest import tiny_pipeline
-from whitebear.book.live import export, graphs, parts, scripts, stored
+from whitebear.book.live import examples, export, keep, parts, scripts, stored
 from whitebear.files import ROOT
 
 
@@ -56,39 +57,43 @@ def test_weights_that_half_cannot_hold_stay_whole():
     assert kinds == {onnx.TensorProto.FLOAT}
 
 
-def test_what_is_kept_is_made_again_only_where_something_changed(tmp_path, monkeypatch):
-    made = []
+@pytest.fixture
+def making(monkeypatch):
+    """How often what is kept was made, and what it is made of, to be changed."""
+    made = {"times": 0, "files": [("a", b"1")], "code": "one"}
 
-    def make():
-        made.append(1)
-        yield "a", b"1"
+    def pictures():
+        made["times"] += 1
+        yield from made["files"]
+        if made["code"] == "broken":
+            raise RuntimeError
 
-    monkeypatch.setattr(graphs, "code_digest", lambda _: "one")
-    assert graphs.kept(tmp_path, make) == graphs.kept(tmp_path, make) and len(made) == 1
-    monkeypatch.setattr(graphs, "code_digest", lambda _: "two")
-    folder = graphs.kept(tmp_path, make)
-    assert len(made) == 2 and list(tmp_path.iterdir()) == [folder]
-    assert folder.joinpath("a").read_bytes() == b"1"
-
-
-def test_a_kept_folder_is_whole_or_not_there(tmp_path, monkeypatch):
-    def fails():
-        yield "a", b"1"
-        raise RuntimeError
-
-    monkeypatch.setattr(graphs, "code_digest", lambda _: "one")
-    with pytest.raises(RuntimeError):
-        graphs.kept(tmp_path, fails)
-    assert not [p for p in tmp_path.iterdir() if not p.name.endswith(".part")]
-    fails.__name__ = "other"
-    with pytest.raises(RuntimeError):  # and the next try is not stopped by what the first left
-        graphs.kept(tmp_path, fails)
-    with pytest.raises(RuntimeError):
-        graphs.kept(tmp_path, fails)
+    monkeypatch.setattr(stored, "pictures", pictures)
+    monkeypatch.setattr(keep.Code, "digest", lambda *_: made["code"])
+    return made
 
 
-def test_stored_pictures_say_what_is_in_them():
-    html = stored.table([["“a” & b", ["x.webp", "y.webp"], [True] * 4 + [True, False] * 2]])
+def test_what_is_kept_is_made_again_only_where_something_changed(tmp_path, making):
+    folder = keep.kept(tmp_path, "stored", "pictures")
+    assert folder == keep.kept(tmp_path, "stored", "pictures") and making["times"] == 1
+    making.update(code="two", files=[("b", b"2")])
+    folder = keep.kept(tmp_path, "stored", "pictures")
+    assert making["times"] == 2 and list(tmp_path.iterdir()) == [folder]
+    assert [p.name for p in folder.iterdir()] == ["b"]
+
+
+def test_what_is_kept_is_whole_or_not_there(tmp_path, making):
+    making["code"] = "broken"
+    for _ in range(2):  # a try is not stopped by what the one before it left
+        with pytest.raises(RuntimeError):
+            keep.kept(tmp_path, "stored", "pictures")
+    assert [path.suffix for path in tmp_path.iterdir()] == [".part"]
+
+
+def test_stored_pictures_say_what_is_in_them(tmp_path):
+    example = ["“a” & b", ["x.webp", "y.webp"], [True] * 4 + [True, False] * 2]
+    tmp_path.joinpath(examples.LIST).write_text(json.dumps([example]))
+    html = examples.table(tmp_path)
     assert "bear in 6 of 8" in html and "&amp; b" in html
     assert "Seeds 4 to 7 of ““a” &amp; b”: bear, no bear, bear, no bear." in html
     images = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)

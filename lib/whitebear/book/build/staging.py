@@ -15,7 +15,8 @@ import yaml
 
 from whitebear import tables
 from whitebear.book.build.execute import numbers_of
-from whitebear.book.live import graphs, scripts, stored
+from whitebear.book.live import examples, scripts
+from whitebear.book.live.keep import kept
 from whitebear.book.report import from_tables, rules
 from whitebear.book.report.claim import table as claims_table
 from whitebear.book.report.numbers import CLAIMS, page_names
@@ -88,11 +89,11 @@ def live_page(root: Path, stage_dir: Path) -> str:
     """Put the scripts of the page that draws where the site finds them; its stored pictures as
     HTML. The models are exported where they are new, else taken from `_build/live`."""
     cache, target = root / "_build" / "live", stage_dir / "book" / "_static" / "live"
-    scripts.write(root, graphs.kept(cache, graphs.graphs), target)
-    pictures = graphs.kept(cache, stored.pictures)
+    scripts.write(root, kept(cache, "graphs", "graphs"), target)
+    pictures = kept(cache, "stored", "pictures")
     for path in pictures.glob("*.webp"):
         shutil.copy(path, target)
-    return stored.table(stored.read(pictures))
+    return examples.table(pictures)
 
 
 def published_numbers(root: Path) -> dict[str, str]:

@@ -1,47 +1,22 @@
-"""What the live page draws with: graphs of both models and plain facts, kept between builds."""
+"""What the live page draws with: graphs of both models, and plain facts."""
 
 import gzip
 import json
 import logging
-import os
-import shutil
-from collections.abc import Callable, Iterator
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Iterator
 
 import torch
 
 from whitebear.book.live.export import to_onnx
 from whitebear.book.live.parts import Decoder, Denoiser, Detects, Text
-from whitebear.code import code_digest
 from whitebear.draw.artist import Artist, artist_with_part
 from whitebear.draw.generate import noise_seed
-from whitebear.files import MODELS, digest
 from whitebear.interventions.exchange_part import PARTS, TAUGHT
-from whitebear.models.load import VERSIONS, fingerprint
 from whitebear.prompts.concepts import load_concepts
 from whitebear.scoring.detector import Detector
 
 SEEDS = 64  # noises on offer for each object
 POSITIONS, LATENTS, PIXELS = 77, (16, 8, 8), (3, 64, 64)
-
-
-def kept(cache: Path, make: Callable[[], Iterator[tuple[str, bytes]]]) -> Path:
-    """A folder in `cache` with the files that `make` yields (name, bytes): made again where
-    weights, versions or the code of `make` are new, else reused."""
-    models = fingerprint(MODELS / "pocket"), fingerprint(TAUGHT), fingerprint(MODELS / "detector")
-    name = make.__name__
-    key = digest(models, VERSIONS, version("onnx"), version("onnxscript"), code_digest(make))
-    folder = cache / f"{name}-{key}"
-    if not folder.is_dir():
-        for old in cache.glob(f"{name}-*"):
-            shutil.rmtree(old)
-        part = cache / f"{name}-{key}.part"
-        part.mkdir(parents=True)
-        for file, content in make():
-            part.joinpath(file).write_bytes(content)
-        os.replace(part, folder)
-    return folder
 
 
 def graphs() -> Iterator[tuple[str, bytes]]:

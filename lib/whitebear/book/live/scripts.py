@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from whitebear.book.live.stored import SENTENCES
+from whitebear.book.live.examples import SENTENCES
 from whitebear.files import RESULTS, write_text
 from whitebear.prompts.concepts import load_concepts
 from whitebear.prompts.wordings import load_wordings

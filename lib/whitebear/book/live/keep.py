@@ -1,0 +1,36 @@
+"""What takes minutes to make for the live page, kept between builds."""
+
+import importlib
+import os
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+
+from whitebear.code import Code
+from whitebear.files import MODELS, ROOT, digest
+from whitebear.interventions.exchange_part import TAUGHT
+from whitebear.models.load import VERSIONS, fingerprint
+
+EXPORTERS = ("onnx", "onnxscript")
+
+
+def kept(cache: Path, module: str, name: str) -> Path:
+    """A folder in `cache` with the files that a generator yields, as (name, bytes): made again
+    where weights, versions or its code are new, else reused.
+
+    module, name: of the generator in this package, which is imported only when it is needed.
+    """
+    place = f"{__package__}.{module}"
+    models = [fingerprint(path) for path in (MODELS / "pocket", TAUGHT, MODELS / "detector")]
+    code = Code(ROOT / "lib").digest(f"{place}.{name}")
+    key = digest(models, VERSIONS, [version(package) for package in EXPORTERS], code)
+    folder = cache / f"{name}-{key}"
+    if not folder.is_dir():
+        for old in cache.glob(f"{name}-*"):
+            shutil.rmtree(old)
+        part = cache / f"{name}-{key}.part"
+        part.mkdir(parents=True)
+        for file, content in getattr(importlib.import_module(place), name)():
+            part.joinpath(file).write_bytes(content)
+        os.replace(part, folder)
+    return folder
