@@ -57,7 +57,7 @@ export class Lane {
     const [, p, present] = picture.found.find(([name]) => name === this.noun);
     this.n += 1;
     this.k += present;
-    const verdict = `${present ? "● there" : "○ not there"} ${percent(p)}`;
+    const verdict = `${present ? "● there" : "○ not there"}\n${percent(p)}`;
     this.canvas(i).setAttribute("aria-label", `seed ${picture.seed}: ${seen(picture.found)}`);
     this.canvas(i).title = `Seed ${picture.seed}. Found: ${seen(picture.found)}.`;
     this.cells.children[i].lastChild.textContent = verdict;
