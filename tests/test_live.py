@@ -31,6 +31,8 @@ def test_the_denoiser_is_the_models_and_shows_what_it_read(inputs):
     assert torch.allclose(predicted, want, atol=1e-5)
     assert mass.shape[1:] == (77,) and torch.allclose(mass.sum(1), torch.ones(len(mass)), atol=1e-5)
     assert maps.shape == (77, 8, 8) and torch.allclose(maps.mean((1, 2)), mass.mean(0), atol=1e-6)
+    denoiser.unet.down_blocks[0].attentions[0].transformer_blocks[0].attn2.to_k.weight *= 1e4
+    predicted = denoiser(*inputs)[0]  # now heads look at one key and nothing else
     weights[1, 4] = 0
     other, mass, _ = denoiser(latents, t, states, weights)
     assert torch.equal(other[0], predicted[0]) and not torch.allclose(other[1], predicted[1])

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from whitebear.code import Code
 from whitebear.files import MODELS, ROOT, digest
-from whitebear.interventions.exchange_part import TAUGHT
 from whitebear.models.load import VERSIONS, fingerprint
 
+SHIPPED = ("pocket", "taught", "detector")
 EXPORTERS = ("onnx", "onnxscript")
 
 
@@ -21,7 +21,7 @@ def kept(cache: Path, module: str, name: str) -> Path:
     module, name: of the generator in this package, which is imported only when it is needed.
     """
     place = f"{__package__}.{module}"
-    models = [fingerprint(path) for path in (MODELS / "pocket", TAUGHT, MODELS / "detector")]
+    models = [fingerprint(MODELS / model) for model in SHIPPED]
     code = Code(ROOT / "lib").digest(f"{place}.{name}")
     key = digest(models, VERSIONS, [version(package) for package in EXPORTERS], code)
     folder = cache / f"{name}-{key}"

@@ -28,7 +28,8 @@ class Text(nn.Module):
 class Read:
     """An attention processor that writes the softmax out, weighs its keys and notes what it saw.
 
-    P[query, key] w[key], divided by its sum, is what `interventions.weigh` does in the softmax.
+    The logarithm of a key's weight is added to its scores, as `interventions.weigh` does: 0 takes a
+    key out, also where a head had looked at nothing else.
     """
 
     def __init__(self, seen: list[Tensor]):
@@ -37,11 +38,10 @@ class Read:
     def __call__(self, attn: Attention, hidden_states: Tensor, encoder_hidden_states: Tensor,
                  attention_mask: None = None) -> Tensor:  # fmt: skip
         heads = lambda x: x.unflatten(-1, (attn.heads, -1)).transpose(1, 2)  # noqa: E731
-        query, key, value = attn.to_q(hidden_states), attn.to_k(encoder_hidden_states), None
+        query, key = heads(attn.to_q(hidden_states)), heads(attn.to_k(encoder_hidden_states))
         value = heads(attn.to_v(encoder_hidden_states))
-        p = (heads(query) @ heads(key).transpose(2, 3) * attn.scale).softmax(-1)
-        p = p * self.weights[:, None, None]
-        p = p / p.sum(-1, keepdim=True)  # (B, heads, queries, keys)
+        scores = query @ key.transpose(2, 3) * attn.scale  # (B, heads, queries, keys)
+        p = (scores + self.weights.log()[:, None, None]).softmax(-1)
         self.seen.append(p[-1].mean(0))
         return attn.to_out[0]((p @ value).transpose(1, 2).flatten(2))
 
