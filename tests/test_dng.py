@@ -1,5 +1,7 @@
 """Dynamic negative guidance against its equations written out, and its calibration."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,8 @@ from test_guidance import ZERO_SNR, latents, same_change
 from whitebear.draw.generate import row_noise
 from whitebear.errors import UserError
 from whitebear.interventions import dng, fit_dng
-from whitebear.interventions.dng import LEAST, Belief, _likeliest
+from whitebear.interventions.dng import LEAST, Belief, Stochastic, _likeliest
+from whitebear.models.load import REGISTRY, read_json
 from whitebear.prompts import prompt_grid
 
 STEPS, GUIDANCE = 5, 4.0
@@ -101,6 +104,16 @@ def test_without_strength_it_is_the_stochastic_sampler(rows):
     with pytest.raises(KeyboardInterrupt), dng(artist, rows):
         raise KeyboardInterrupt
     assert artist.pipe.scheduler is before
+
+
+def test_no_step_of_the_shipped_schedule_leaves_the_numbers():
+    """In its first one nothing is known: all that is left is noise, and 1 - a - sigma^2 is 0."""
+    config = read_json(Path(REGISTRY["pocket"].source, "scheduler", "scheduler_config.json"), "")
+    scheduler, x = Stochastic.like(DDIMScheduler.from_config(config)), torch.ones(1, 16, 8, 8)
+    for steps in range(1, 101):
+        scheduler.set_timesteps(steps)
+        for t in scheduler.timesteps:
+            assert torch.isfinite(scheduler.mean(x, int(t), x)).all(), (steps, t)
 
 
 def test_p_stays_in_its_bounds():

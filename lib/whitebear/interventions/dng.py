@@ -49,6 +49,7 @@ from whitebear.interventions._guidance import (
 from whitebear.interventions.method import Drawing, Method
 
 LEAST = 1e-6  # of p
+ETA = 1 - 1e-6  # at 1, rounding can leave the root of a negative number where nothing is known yet
 FEWEST = 8  # pictures of either kind that a fit needs
 BATCH = 32
 
@@ -73,7 +74,7 @@ class Stochastic(DDIMScheduler):
 
     @functools.wraps(DDIMScheduler.step)
     def step(self, *args, **kwargs):
-        return super().step(*args, **kwargs | {"eta": 1.0})
+        return super().step(*args, **kwargs | {"eta": ETA})
 
     def mean(self, output: torch.Tensor, t: int, x: torch.Tensor) -> torch.Tensor:
         """Where the step from x leads without noise."""
@@ -222,7 +223,7 @@ def _likeliest(far: torch.Tensor, variance: Sequence[float], shown: torch.Tensor
     scale = max(float(far.abs().mean()), 1e-12)
     starts = [(np.log(t), o) for t in (1e-3, 1e-2, 0.1, 1.0) for o in (-0.5, 0.0, 0.5)]
     found = min((minimize(surprise, x, method="Nelder-Mead") for x in starts), key=lambda x: x.fun)
-    if found.fun > 0.99 * np.log(2):  # what p = 1/2 comes to, without a look
+    if not found.fun < 0.99 * np.log(2):  # what p = 1/2 comes to, without a look
         raise UserError(
             "to this model, pictures with and without the concept look alike; give other pictures"
         )
