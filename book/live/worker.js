@@ -6,8 +6,8 @@ const artist = new Artist();
 
 /** Base64 of gzipped bytes -> bytes. */
 async function unpacked(text) {
-  const raw = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-  const stream = new Blob([raw]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const { body } = await fetch(`data:;base64,${text}`);
+  const stream = body.pipeThrough(new DecompressionStream("gzip"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
