@@ -49,7 +49,7 @@ class Page {
     this.parts.stop.onclick = () => this.stop();
     this.parts.copy.onclick = () => this.copy();
     window.addEventListener("keydown", ({ key }) => key === "Escape" && this.stop());
-    window.addEventListener("hashchange", () => this.recall());
+    window.addEventListener("hashchange", () => location.hash.includes("=") && this.recall());
   }
 
   /** Take the state out of the address; what it does not say is as at the start. */

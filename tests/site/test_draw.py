@@ -150,6 +150,10 @@ def test_escape_stops_and_the_address_keeps_the_state(browser):
     )
     page.check("input[value=taught]")
     address = page.evaluate("location.hash")
+    page.evaluate("location.hash = 'what-you-see'")  # a heading of the page is no state of it
+    page.wait_for_function("location.hash === '#what-you-see'")
+    page.wait_for_timeout(100)
+    assert page.input_value("#wb-p") == "a duck without a bear"
     page.click(".wb-main")
     page.wait_for_selector("[data-live=stop]")
     page.press("body", "Escape")
