@@ -65,6 +65,18 @@ def test_batches_change_nothing_and_other_pictures_are_drawn_once(artist, rows, 
     assert np.abs(np.concatenate(parts).astype(int) - images).max() <= 1
 
 
+def test_what_is_looked_for_is_what_the_given_rows_say(artist, rows):
+    """Placebo: the concept of the rows that are drawn may be another one."""
+    with output_filter(artist, rows.assign(concept="crab"), SHARE) as screen:
+        images = artist.draw(rows, progress=False)
+        with pytest.raises(UserError, match="more is drawn than the 8 rows"):
+            artist.draw(rows, progress=False)
+    plain = artist.draw(rows, progress=False)
+    scores = cosines(artist.judge.clip, plain, "crab")
+    assert screen.blocked == (scores > screen.thresholds["crab"]).tolist()
+    assert (images.any((1, 2, 3)) != screen.blocked).all()
+
+
 def test_no_larger_share_of_scores_exceeds_the_threshold():
     scores = np.array([3.0, 1.0, 2.0, 2.0, 0.0])
     for share, over in ((0, 0), (0.2, 1), (0.4, 1), (0.6, 3), (0.99, 4), (1, 5)):

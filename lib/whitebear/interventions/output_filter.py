@@ -15,6 +15,8 @@ apart from those that do not show the concept:
         images = artist.draw(rows)
     screen.blocked    # a bool a row
 
+Ask no detector about a black picture: it never saw one, and that of the pocket world finds a duck.
+
 The filter may not be the judge. A pocket model is judged by its detector and filtered by its own
 CLIP; others are judged by CLIP, and need another one as `source`.
 
@@ -58,7 +60,7 @@ def _output_filter(
         raise UserError("a filter stands around other interventions; begin its block before theirs")
     clip = artist.judge.clip if source is None else load_clip(source, artist.judge.device)
     others, vectors = _other_objects(artist, clip, str(source))
-    artist.screen = Screen(clip, set(rows.concept), others, vectors, strength)
+    artist.screen = Screen(clip, list(rows.concept), others, vectors, strength)
     try:
         yield artist.screen
     finally:
@@ -69,14 +71,16 @@ class Screen:
     """Blocks pictures. thresholds: the score of each concept that is too much; blocked: of every
     picture so far, whether it was.
 
-    concepts: those that are looked for; others, vectors: pictures of other objects, by what they
-    show and as unit vectors; share: of these, how many may be blocked.
+    concepts: what is looked for, of each picture in their order; others, vectors: pictures of other
+    objects, by what they show and as unit vectors; share: of these, how many may be blocked.
     """
 
     def __init__(
-        self, clip: Clip, concepts, others: list[str], vectors: torch.Tensor, share: float
-    ):
-        self.detector = ZeroShotDetector(clip, sorted(concepts))
+        self, clip: Clip, concepts: list[str], others: list[str], vectors: torch.Tensor,
+        share: float,
+    ):  # fmt: skip
+        self.concepts = concepts
+        self.detector = ZeroShotDetector(clip, sorted(set(concepts)))
         self.blocked: list[bool] = []
         scores, shown = self.detector.logits_of(vectors), np.array(others)
         self.thresholds = {
@@ -86,8 +90,15 @@ class Screen:
 
     def __call__(self, rows: pd.DataFrame, images: np.ndarray) -> np.ndarray:
         """The images of rows, with those that are blocked in black."""
+        first = len(self.blocked)
+        concepts = self.concepts[first : first + len(rows)]
+        if len(concepts) < len(rows):
+            raise UserError(
+                f"more is drawn than the {len(self.concepts)} rows that the intervention was"
+                " given; draw these"
+            )
         scores = self.detector.logits(images)
-        stop = np.array([scores[c][i] > self.thresholds[c] for i, c in enumerate(rows.concept)])
+        stop = np.array([scores[c][i] > self.thresholds[c] for i, c in enumerate(concepts)])
         self.blocked += stop.tolist()
         return np.where(stop[:, None, None, None], np.uint8(0), images)
 
