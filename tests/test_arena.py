@@ -219,6 +219,16 @@ def test_passes_are_counted_and_what_a_filter_blocks_is_told(artist):
     assert list(table.blocked) == [not image.any() for image in images]
 
 
+def test_in_a_picture_that_a_filter_blocked_nothing_is_found(artist):
+    rows = rows_for(UNTOUCHED, 0.0, GRID)
+    black = np.zeros((len(rows), 64, 64, 3), np.uint8)
+    seen, told = (drawing.judged(artist, rows, black, np.full(len(rows), b)) for b in (False, True))
+    assert seen.objects.all()  # the judge takes black for a duck
+    assert not told.objects.any() and not told.present.any() and not told.p_asked.any()
+    for flags in ("other_present", "colour_present", "place_present"):
+        assert not told[flags].dropna().any()
+
+
 def test_a_picture_is_drawn_once(artist, tmp_path, monkeypatch):
     rows = rows_for(UNTOUCHED, 0.0, GRID)
     first, images = draw(artist, rows, tmp_path)

@@ -45,8 +45,9 @@ def drawn(artist: Artist, rows: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]
         images = np.empty((len(rows), *pictures.shape[1:]), np.uint8) if images is None else images
         images[at] = pictures
         parts.append(pd.DataFrame(cost, index=at))
-    table = judged(artist, rows.reset_index(drop=True), images)
-    return table.join(pd.concat(parts)), images
+    cost = pd.concat(parts).sort_index()
+    table = judged(artist, rows.reset_index(drop=True), images, cost.blocked.to_numpy(bool))
+    return table.join(cost), images
 
 
 def _block(artist: Artist, rows: pd.DataFrame) -> tuple[np.ndarray, dict]:
@@ -91,19 +92,25 @@ def counted(artist: Artist) -> Iterator[list[int]]:
         handle.remove()
 
 
-def judged(artist: Artist, rows: pd.DataFrame, images: np.ndarray) -> pd.DataFrame:
-    """The rows with what the judge finds in their pictures, and the digest of each picture."""
+def judged(artist: Artist, rows: pd.DataFrame, images: np.ndarray,
+           blocked: np.ndarray) -> pd.DataFrame:  # fmt: skip
+    """The rows with what the judge finds in their pictures, and the digest of each picture.
+
+    In those that a filter blocked there is nothing to be found, whatever a judge that never saw a
+    black picture takes it for.
+    """
     judge, asked = artist.judge, {*rows.concept, *rows.other, *rows.colour, *rows.background}
     names = judge.trained.concepts if artist.pocket else sorted(asked - {""})
     found = judge.scores(images, names)
-    p, present = found["p_asked"], found["present"]
+    unsure = _entropy(found["p_asked"].to_numpy(float))
+    p, present = (found[part].mul(~blocked, axis=0) for part in ("p_asked", "present"))
     objects = [name for name in names if name in load_concepts().objects or not artist.pocket]
     return rows.assign(
         p_asked=_of(p, rows.concept), present=_of(present, rows.concept).astype(bool),
         p_other=_of(p, rows.other), other_present=_flags(present, rows.other),
         colour_present=_flags(present, rows.colour),
         place_present=_flags(present, rows.background),
-        objects=present[objects].sum(axis=1).to_numpy(int), entropy=_entropy(p.to_numpy(float)),
+        objects=present[objects].sum(axis=1).to_numpy(int), entropy=unsure,
         picture=[hashlib.sha256(image.tobytes()).hexdigest()[:16] for image in images],
     )  # fmt: skip
 
