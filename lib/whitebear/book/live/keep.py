@@ -8,7 +8,7 @@ from pathlib import Path
 
 from whitebear.code import Code
 from whitebear.files import MODELS, ROOT, digest
-from whitebear.models.load import VERSIONS, fingerprint
+from whitebear.models.load import VERSIONS, fingerprint, quiet_loading
 
 SHIPPED = ("pocket", "taught", "detector")
 EXPORTERS = ("onnx", "onnxscript")
@@ -30,7 +30,9 @@ def kept(cache: Path, module: str, name: str) -> Path:
             shutil.rmtree(old)
         part = cache / f"{name}-{key}.part"
         part.mkdir(parents=True)
-        for file, content in getattr(importlib.import_module(place), name)():
+        with quiet_loading():  # notes about optional packages are no part of a build's log
+            made = getattr(importlib.import_module(place), name)()
+        for file, content in made:
             part.joinpath(file).write_bytes(content)
         os.replace(part, folder)
     return folder
