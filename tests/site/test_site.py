@@ -131,6 +131,7 @@ def test_the_slider_of_the_explorer_moves_the_picture(browser, site):
 def test_the_live_panel_is_not_shown_dead(browser, site):
     page, *_ = watched(browser)
     page.goto(f"{site}/notebooks/13_explorer.html", wait_until="networkidle")
+    page.locator(".widget-subarea").first.wait_for()  # drawn after the network has been quiet
     assert page.locator(".widget-subarea").count() == 1
     assert not page.locator("article .jupyter-button, article .widget-text").count()
     page.context.close()
