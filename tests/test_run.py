@@ -93,8 +93,8 @@ def made(monkeypatch):
     """The prompts that pictures were made of, in batches of four."""
     prompts, real = [], artist_module.generate_batches
 
-    def counted(pipe, table, steps, guidance, batch_size, progress, negatives):
-        for part, images in real(pipe, table, steps, guidance, 4, progress, negatives):
+    def counted(pipe, table, steps, guidance, batch_size, progress, *told):
+        for part, images in real(pipe, table, steps, guidance, 4, progress, *told):
             yield part, images
             prompts.extend(part.prompt)
 
