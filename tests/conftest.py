@@ -31,6 +31,7 @@ from transformers import (
 from whitebear.draw.artist import Artist
 from whitebear.files import ROOT
 from whitebear.pocket.world.scene import load_world
+from whitebear.prompts import prompt_grid
 
 WIDTH = 16
 HTML = ROOT / "_build" / "html"
@@ -95,6 +96,13 @@ def tiny_pipeline(positions: int = 77) -> StableDiffusionPipeline:
 def artist_of(pipe, steps: int, guidance: float = 4.0, model: str = "pocket") -> Artist:
     """An artist with this pipeline, judged as `model`."""
     return Artist(model, steps, guidance, "cpu").using(pipe)
+
+
+def two_rows():
+    """Two short prompts about two concepts, as rows of a grid."""
+    grid = prompt_grid(["bear", "owl"], ["affirm"], 1)
+    grid = grid[grid.wording == "affirm-picture"].reset_index(drop=True)
+    return grid.assign(prompt=["a bear", "a white owl"], spans=[[[2, 6]], [[8, 11]]])
 
 
 @pytest.fixture(scope="session")

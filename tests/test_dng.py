@@ -7,7 +7,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
-from conftest import artist_of
+from conftest import artist_of, two_rows
 from families import build
 from test_guidance import ZERO_SNR, latents, same_change
 from whitebear.draw.generate import row_noise
@@ -15,7 +15,6 @@ from whitebear.errors import UserError
 from whitebear.interventions import dng, fit_dng
 from whitebear.interventions.dng import LEAST, Belief, Stochastic, _likeliest
 from whitebear.models.load import REGISTRY, read_json
-from whitebear.prompts import prompt_grid
 
 STEPS, GUIDANCE = 5, 4.0
 SETTINGS = {"temperature": 0.5, "offset": 0.01, "prior": 0.3, "highest": 0.7}
@@ -29,9 +28,7 @@ def small(scheduler=ZERO_SNR):
 
 @pytest.fixture(scope="module")
 def rows():
-    grid = prompt_grid(["bear", "owl"], ["affirm"], 1)
-    grid = grid[grid.wording == "affirm-picture"].reset_index(drop=True)
-    return grid.assign(prompt=["a bear", "a white owl"], spans=[[[2, 6]], [[8, 11]]])
+    return two_rows()
 
 
 def mean(pipe, out, t, x, before):

@@ -11,14 +11,13 @@ from diffusers.pipelines.deprecated.stable_diffusion_safe import (
     StableDiffusionPipelineSafe,
 )
 
-from conftest import artist_of, tiny_pipeline
+from conftest import artist_of, tiny_pipeline, two_rows
 from families import as_pipeline, build
 from whitebear.draw.generate import call_options, row_noise
 from whitebear.errors import UserError
 from whitebear.interventions import find_method, negative_prompt, sld, unguided
 from whitebear.interventions._guidance import Texts, empty_outside, guided_by
 from whitebear.interventions.sld import PRESETS
-from whitebear.prompts import prompt_grid
 
 STEPS, GUIDANCE = 5, 4.0
 STACKED = ("sd", "sdxl", "sd3")
@@ -38,9 +37,7 @@ def small(family, scheduler=None):
 @pytest.fixture(scope="module")
 def rows():
     """Two short prompts about two concepts."""
-    grid = prompt_grid(["bear", "owl"], ["affirm"], 1)
-    grid = grid[grid.wording == "affirm-picture"].reset_index(drop=True)
-    return grid.assign(prompt=["a bear", "a white owl"], spans=[[[2, 6]], [[8, 11]]])
+    return two_rows()
 
 
 def drawn(artist, rows):

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import io
 import json
 import time
 from collections.abc import Iterable, Iterator
@@ -10,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 from torch import nn
 
 from whitebear.arena.entries import NESTED, Entry
@@ -143,10 +141,3 @@ def changed(table: pd.DataFrame, images: np.ndarray, untouched: pd.DataFrame,
     at = beside(table, untouched.assign(at=np.arange(len(untouched))), ["at"]).at_untouched
     pairs = zip(images, before[at.to_numpy(int)], strict=True)
     return np.array([np.abs(a.astype(int) - b).mean() / 255 for a, b in pairs])
-
-
-def png(image: np.ndarray) -> bytes:
-    """A picture as a PNG file."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="PNG")
-    return buffer.getvalue()

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow
 import pyarrow.parquet
@@ -242,11 +243,12 @@ def _scored(spec: ChunkSpec, table: pd.DataFrame, images, artist: Artist) -> pd.
         "p_other": [float(scores[o][i]) if o else float("nan") for i, o in pairs],
         "other_present": pd.array(other_present, "boolean"),
         "clip_score": clip_score(images, [caption] * len(table), artist.judge.clip),
-        "png": [_png(images[i]) if s in kept else None for i, s in enumerate(table.seed)],
+        "png": [png(images[i]) if s in kept else None for i, s in enumerate(table.seed)],
     })  # fmt: skip
 
 
-def _png(image) -> bytes:
+def png(image: np.ndarray) -> bytes:
+    """A picture, uint8 (H, W, 3), as a PNG file."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, format="PNG")
     return buffer.getvalue()

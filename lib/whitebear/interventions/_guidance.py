@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
@@ -141,17 +141,16 @@ class Step:
     def under(self, texts: Texts) -> torch.Tensor:
         """The output for the same noisy images under other texts: one more pass."""
         n = len(self.cond)
-        call = texts.put(_second_half(self.call, 2 * n), slice(0, n))
+        call = texts.put(rows_of(self.call, torch.arange(n, 2 * n), 2 * n), slice(0, n))
         return self.denoiser.forward(**call)[0]
 
 
-def _second_half(given, rows: int):
-    """Arguments of a call for its second half, where they have a row for each of its rows."""
-    if isinstance(given, dict):
-        return {name: _second_half(value, rows) for name, value in given.items()}
-    if isinstance(given, torch.Tensor) and given.ndim and len(given) == rows:
-        return given[rows // 2 :]
-    return given
+def rows_of(given, rows: torch.Tensor, n: int):
+    """Arguments of a call for n rows as they are for some of these: of each tensor that has n."""
+    if isinstance(given, Mapping):
+        return {name: rows_of(value, rows, n) for name, value in given.items()}
+    has_rows = isinstance(given, torch.Tensor) and given.ndim and len(given) == n
+    return given[rows.to(given.device)] if has_rows else given
 
 
 def per_noise(scheduler) -> torch.Tensor:

@@ -16,9 +16,17 @@ from tqdm import tqdm
 
 from whitebear.errors import UserError
 from whitebear.files import digest
+from whitebear.interventions._guidance import rows_of
 from whitebear.interventions._weights import Weights, digest_of, kept, put, why_not_weights
 from whitebear.interventions.method import Drawing
-from whitebear.models.families import T5_LENGTH, call_options, is_compiled, takes, text_keys
+from whitebear.models.families import (
+    T5_LENGTH,
+    call_options,
+    is_compiled,
+    is_offloaded,
+    takes,
+    text_keys,
+)
 
 Loss = Callable[[Weights, torch.Generator], torch.Tensor]
 
@@ -37,8 +45,7 @@ def why_not_training(artist: Drawing, **_) -> str:
         return "its UNet is compiled; use the pipeline before torch.compile"
     if artist.pipe.unet.config.time_cond_proj_dim is not None:
         return "its UNet reads guidance as a number, and knows no empty prompt"
-    if any(hasattr(module, "_hf_hook") or hasattr(module, "_diffusers_hook")
-           for module in artist.pipe.unet.modules()):  # fmt: skip
+    if is_offloaded(artist.pipe.unet):
         return "its UNet waits in main memory, for want of GPU memory"
     if not hasattr(artist.pipe.scheduler, "alphas_cumprod"):
         return f"{type(artist.pipe.scheduler).__name__} adds noise in another way"
@@ -66,20 +73,12 @@ class Call:
 
     def rows(self, rows: torch.Tensor, sample: torch.Tensor, timestep: torch.Tensor) -> "Call":
         """What these rows are told, with other latents."""
-        return Call(sample, timestep, _taken(self.rest, rows, len(self.sample)))
+        return Call(sample, timestep, rows_of(self.rest, rows, len(self.sample)))
 
     def under(self, unet: nn.Module, weights: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """What the denoiser answers with these weights in the place of its own, float32."""
         args = self.sample, self.timestep
         return functional_call(unet, dict(weights), args, self.rest)[0].float()
-
-
-def _taken(value, rows: torch.Tensor, n: int):
-    """The rows of every tensor that has n of them."""
-    if isinstance(value, Mapping):
-        return {name: _taken(part, rows, n) for name, part in value.items()}
-    has_rows = isinstance(value, torch.Tensor) and value.ndim and len(value) == n
-    return value[rows.to(value.device)] if has_rows else value
 
 
 def overheard(

@@ -16,7 +16,7 @@ from torch import nn
 
 from whitebear.errors import UserError
 from whitebear.interventions.method import Drawing
-from whitebear.models.families import known_layers
+from whitebear.models.families import known_layers, rewrites_text
 from whitebear.prompts import check_concepts, fill, load_concepts, noun_of
 
 Weights = dict[str, torch.Tensor]  # by the name of the parameter in the UNet
@@ -32,7 +32,7 @@ def why_not_weights(artist: Drawing, **_) -> str:
     unet = getattr(artist.pipe, "unet", None)
     if not isinstance(unet, UNet2DConditionModel):
         return f"{type(artist.pipe).__name__} has no UNet with cross-attention"
-    if unet.config.encoder_hid_dim_type not in (None, "ip_image_proj"):
+    if rewrites_text(unet):
         return "its UNet changes text states before attention reads them"
     try:
         layers = known_layers(unet)

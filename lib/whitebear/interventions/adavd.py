@@ -30,7 +30,8 @@ from whitebear.hooks.listener import Listener
 from whitebear.hooks.run import Run
 from whitebear.interventions.method import Drawing, Method
 from whitebear.interventions.swap_states import swap_states
-from whitebear.models.families import denoiser_of, text_layers
+from whitebear.interventions.weigh import weigh
+from whitebear.models.families import denoiser_of, rewrites_text, text_layers
 from whitebear.prompts import named, noun_of
 
 
@@ -38,13 +39,9 @@ def _why_not(artist: Drawing, **_) -> str:
     denoiser = denoiser_of(artist.pipe)
     if not isinstance(denoiser, UNet2DConditionModel):
         return f"{type(denoiser).__name__} has no values of text alone"
-    if denoiser.config.encoder_hid_dim_type not in (None, "ip_image_proj"):
+    if rewrites_text(denoiser):
         return "its UNet changes text states before attention reads them"
-    try:
-        text_layers(denoiser)
-    except UserError as error:
-        return str(error)
-    return swap_states.why_not(artist)
+    return weigh.why_not(artist) or swap_states.why_not(artist)
 
 
 def gate(cosine: torch.Tensor, b: float, a: float, height: float) -> torch.Tensor:

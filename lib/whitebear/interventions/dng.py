@@ -46,7 +46,7 @@ from whitebear.interventions._guidance import (
     guided_by,
     why_not_guided,
 )
-from whitebear.interventions.method import Drawing, Method
+from whitebear.interventions.method import Drawing, Method, with_values
 
 LEAST = 1e-6  # of p
 ETA = 1 - 1e-6  # at 1, rounding can leave the root of a negative number where nothing is known yet
@@ -115,14 +115,10 @@ def _dng(
     text: n, with {c} for the concept; the others as of `Belief`.
     """
     belief, pipe = _checked(temperature, offset, prior, highest), artist.pipe
-    texts, before = Texts.of(pipe, concept_texts(rows, text)), pipe.scheduler
-    tracking = Tracking(artist, strength, belief, texts)
-    pipe.scheduler = Stochastic.like(before)
-    try:
-        with guided_by(artist, len(rows), tracking):
-            yield tracking
-    finally:
-        pipe.scheduler = before
+    tracking = Tracking(artist, strength, belief, Texts.of(pipe, concept_texts(rows, text)))
+    stochastic = with_values(pipe, scheduler=Stochastic.like(pipe.scheduler))
+    with stochastic, guided_by(artist, len(rows), tracking):
+        yield tracking
 
 
 def _checked(temperature: float, offset: float, prior: float, highest: float) -> Belief:

@@ -18,7 +18,8 @@ from diffusers import DiffusionPipeline
 
 from whitebear.errors import UserError
 from whitebear.files import MODELS, as_path
-from whitebear.interventions.method import Drawing, Method
+from whitebear.interventions.method import Drawing, Method, with_values
+from whitebear.models.families import is_offloaded
 from whitebear.models.load import (
     _HUB_ID,
     DTYPE,
@@ -36,7 +37,6 @@ SAME = {
     "unet": ("cross_attention_dim", "in_channels", "sample_size"),
 }
 TAUGHT = MODELS / "taught"  # the parts of the pocket model that were taught what negation means
-OFFLOADED = ("_hf_hook", "_diffusers_hook")  # how accelerate and diffusers mark such modules
 
 
 def _why_not(artist: Drawing, source: str | Path | None = None, **_) -> str:
@@ -67,11 +67,8 @@ def _exchange_part(
     for name, weights in new.items():
         if strength < 1 and weights.is_floating_point():
             weights.copy_(torch.lerp(old[name], weights, strength))
-    artist.pipe = other
-    try:
+    with with_values(artist, pipe=other):
         yield
-    finally:
-        artist.pipe = own
 
 
 exchange_part = Method(
@@ -98,7 +95,7 @@ def with_part(
         has = " or ".join(name for name in PARTS if getattr(pipe, name, None) is not None)
         raise UserError(f"part is {part!r}; of this pipeline {has or 'nothing'} can be exchanged")
     old = getattr(pipe, part)
-    if any(hasattr(module, hook) for module in old.modules() for hook in OFFLOADED):
+    if is_offloaded(old):
         raise UserError(
             f"the {part} of this pipeline waits in main memory, for want of GPU memory; exchange it"
             " where the whole pipeline fits"

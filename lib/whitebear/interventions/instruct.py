@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from whitebear.interventions.method import Drawing, Method
+from whitebear.interventions.method import Drawing, Method, with_values
 from whitebear.prompts import fill, noun_of
 
 TEXTS = {  # by the kind of the concept
@@ -34,12 +34,9 @@ def _instruct(
     """
     both = zip(rows.concept, rows.kind, strict=True)
     said = [fill(text or TEXTS[kind], c=noun_of(concept))[0] for concept, kind in both]
-    before = artist.prompts
-    artist.prompts = [f"{line} {p}" for line, p in zip(said, rows.prompt, strict=True)]
-    try:
+    prompts = [f"{line} {p}" for line, p in zip(said, rows.prompt, strict=True)]
+    with with_values(artist, prompts=prompts):
         yield
-    finally:
-        artist.prompts = before
 
 
 instruct = Method("instruct", _instruct, default=1.0, neutral=0.0, highest=1.0, whole=True)

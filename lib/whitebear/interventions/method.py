@@ -40,6 +40,19 @@ class Drawing(Protocol):
     def draw(self, rows: pd.DataFrame, progress: bool = True) -> np.ndarray: ...
 
 
+@contextlib.contextmanager
+def with_values(owner: object, **values: object) -> Iterator[None]:
+    """A block in which attributes of `owner` have these values; put back however it ends."""
+    before = {name: getattr(owner, name) for name in values}
+    try:
+        for name, value in values.items():
+            setattr(owner, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(owner, name, value)
+
+
 @dataclass(frozen=True)
 class Method:
     """An intervention: `with weigh(artist, rows, 0.0): artist.draw(rows)`.

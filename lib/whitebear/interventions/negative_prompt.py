@@ -21,7 +21,7 @@ import pandas as pd
 
 from whitebear.errors import UserError
 from whitebear.interventions._guidance import concept_texts, empty_outside, why_not_guided
-from whitebear.interventions.method import Drawing, Method
+from whitebear.interventions.method import Drawing, Method, with_values
 from whitebear.models.families import takes
 
 
@@ -48,12 +48,8 @@ def _negative_prompt(
     it stands there (until: the first without it; None is never).
     """
     window = _window(artist, len(rows), start, until)
-    before, artist.negatives = artist.negatives, concept_texts(rows, text)
-    try:
-        with window:
-            yield
-    finally:
-        artist.negatives = before
+    with with_values(artist, negatives=concept_texts(rows, text)), window:
+        yield
 
 
 def _window(artist: Drawing, n: int, start: int, until: int | None):

@@ -32,7 +32,7 @@ import pandas as pd
 import torch
 
 from whitebear.errors import UserError
-from whitebear.interventions.method import Drawing, Method
+from whitebear.interventions.method import Drawing, Method, with_values
 from whitebear.prompts import caption_of, load_concepts, web_concepts
 from whitebear.scoring.clip import Clip, load_clip
 from whitebear.scoring.detector import ZeroShotDetector
@@ -60,11 +60,9 @@ def _output_filter(
         raise UserError("a filter stands around other interventions; begin its block before theirs")
     clip = artist.judge.clip if source is None else load_clip(source, artist.judge.device)
     others, vectors = _other_objects(artist, clip, str(source))
-    artist.screen = Screen(clip, list(rows.concept), others, vectors, strength)
-    try:
-        yield artist.screen
-    finally:
-        artist.screen = None
+    screen = Screen(clip, list(rows.concept), others, vectors, strength)
+    with with_values(artist, screen=screen):
+        yield screen
 
 
 class Screen:

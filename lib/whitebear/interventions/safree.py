@@ -30,7 +30,7 @@ from whitebear.hooks.edit import Places, edit_text
 from whitebear.hooks.text import clip_states
 from whitebear.hooks.words import ROLES, roles, tokenise
 from whitebear.interventions.clip_skip import clip_skip, prompt_ids
-from whitebear.interventions.method import Drawing, Method
+from whitebear.interventions.method import Drawing, Method, with_values
 from whitebear.interventions.negative_prompt import negative_prompt
 from whitebear.prompts import fill, noun_of
 
@@ -65,14 +65,9 @@ def _safree(
         states[own.triggers] = (inside - on_span(inside, own.concept)).to(states)
         return states
 
-    before = artist.negatives
-    if negative:
-        artist.negatives = [", ".join(texts[concept]) for concept in rows.concept]
-    try:
-        with edit_text(artist.pipe, list(rows.prompt), edit):
-            yield
-    finally:
-        artist.negatives = before
+    told = {"negatives": [", ".join(texts[c]) for c in rows.concept]} if negative else {}
+    with with_values(artist, **told), edit_text(artist.pipe, list(rows.prompt), edit):
+        yield
 
 
 safree = Method("safree", _safree, default=0.01, neutral=math.inf, lowest=-1.0, why_not=_why_not)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from whitebear.interventions.method import Drawing, Method
+from whitebear.interventions.method import Drawing, Method, with_values
 from whitebear.models.families import denoiser_of, family_of
 
 
@@ -25,11 +25,8 @@ def _why_not(artist: Drawing, **_) -> str:
 
 def _unguided(artist: Drawing, rows: pd.DataFrame, strength: float) -> Iterator[None]:
     """Draw with a share of the guidance less (strength 1: without)."""
-    before, artist.guidance = artist.guidance, 1 + (1 - strength) * (artist.guidance - 1)
-    try:
+    with with_values(artist, guidance=1 + (1 - strength) * (artist.guidance - 1)):
         yield
-    finally:
-        artist.guidance = before
 
 
 unguided = Method("unguided", _unguided, default=1.0, neutral=0.0, highest=1.0, why_not=_why_not)

@@ -19,7 +19,7 @@ import pandas as pd
 
 from whitebear.errors import UserError, nearest
 from whitebear.interventions._silent import silent_prompts, state
-from whitebear.interventions.method import Drawing, Method
+from whitebear.interventions.method import Drawing, Method, with_values
 from whitebear.prompts import description_of
 
 WAYS = ("thing", "description", "omit")
@@ -31,11 +31,8 @@ def _words(
     artist: Drawing, rows: pd.DataFrame, strength: float, by: str = "thing"
 ) -> Iterator[None]:
     """Draw the rows by other words (strength 1), or not (0). by: one of WAYS."""
-    before, artist.prompts = artist.prompts, rewritten(artist, rows, by)
-    try:
+    with with_values(artist, prompts=rewritten(artist, rows, by)):
         yield
-    finally:
-        artist.prompts = before
 
 
 def rewritten(artist: Drawing, rows: pd.DataFrame, by: str) -> list[str]:

@@ -179,6 +179,17 @@ def is_compiled(module: nn.Module) -> bool:
     return compiled or hasattr(vars(module).get("forward"), "_torchdynamo_orig_callable")
 
 
+def is_offloaded(part: nn.Module) -> bool:
+    """Whether accelerate or diffusers keep a part, or some of it, in main memory."""
+    marks = "_hf_hook", "_diffusers_hook"
+    return any(hasattr(module, mark) for module in part.modules() for mark in marks)
+
+
+def rewrites_text(unet: nn.Module) -> bool:
+    """Whether a UNet changes text states before its attention reads them."""
+    return unet.config.encoder_hid_dim_type not in (None, "ip_image_proj")
+
+
 def re_implements(processor: str) -> bool:
     """Whether a processor class of diffusers computes attention without SDPA."""
     return processor in ("AttnProcessor", "AttnAddedKVProcessor") or processor.startswith(

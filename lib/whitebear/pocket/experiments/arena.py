@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from whitebear.arena.drawing import changed, draw, drawn, png, rows_for
+from whitebear.arena.drawing import changed, draw, drawn, rows_for
 from whitebear.arena.entries import FOLDER, OTHER_SEEDS, REFERENCES, UNTOUCHED, Entry, load_entries
 from whitebear.arena.measures import summary
 from whitebear.arena.prompts import (
@@ -39,6 +39,7 @@ from whitebear.arena.prompts import (
 from whitebear.arena.tuning import Tuned, choose, curve
 from whitebear.code import code_digest
 from whitebear.draw.artist import Artist
+from whitebear.draw.grid import png
 from whitebear.errors import UserError, exit_on_user_error
 from whitebear.files import RESULTS, ROOT, write_parquet, write_text
 from whitebear.models.load import VERSIONS, fingerprint
