@@ -41,11 +41,17 @@ from whitebear.code import code_digest
 from whitebear.draw.artist import Artist
 from whitebear.draw.grid import png
 from whitebear.errors import UserError, exit_on_user_error
-from whitebear.files import RESULTS, ROOT, write_parquet, write_text
-from whitebear.models.load import VERSIONS, fingerprint
-from whitebear.pocket.experiments.publishing import named
+from whitebear.files import RESULTS, ROOT, write_parquet
+from whitebear.models.load import fingerprint
+from whitebear.pocket.experiments.publishing import (
+    deadline_in,
+    in_turn,
+    is_done,
+    keep_record,
+    made_by,
+    named,
+)
 from whitebear.pocket.training.loop import OutOfTime
-from whitebear.pocket.training.train import hardware
 
 PUBLISHED, OUT = RESULTS / "arena", ROOT / "_build" / "arena"
 TUNING, SCORED, FIXED = "tuning", "scored", "fixed"
@@ -158,7 +164,7 @@ def publish(entry: Entry, arena: Arena) -> Path:
     """Draw a method's pictures and keep their table, unless that was done; returns its record."""
     plan, origin = arena.plan, origin_of(entry, arena)
     record = plan.results / f"{entry.id}.json"
-    if record.is_file() and origin.items() <= json.loads(record.read_text()).items():
+    if is_done(record, origin):
         return record
     tables, tuned = [], Tuned(usual_strength(entry), False)
     if TUNING in plan.seeds:
@@ -169,11 +175,7 @@ def publish(entry: Entry, arena: Arena) -> Path:
         if TUNING in plan.seeds and entry.fixed not in (None, tuned.strength):
             tables.append(arena.table(entry, entry.fixed, FIXED))
     write_parquet(pd.concat(tables, ignore_index=True), plan.results / f"{entry.id}.parquet")
-    made = {
-        "tuned": asdict(tuned), "versions": ", ".join(VERSIONS),
-        "hardware": hardware(arena.artist.device), "date": time.strftime("%Y-%m-%d"),
-    }  # fmt: skip
-    return write_text(record, json.dumps(origin | made, indent=1) + "\n")
+    return keep_record(record, origin | {"tuned": asdict(tuned)} | made_by(arena.artist.device))
 
 
 def origin_of(entry: Entry, arena: Arena) -> dict:
@@ -236,22 +238,19 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--tuning", action="store_true", help="the curves of the strengths alone")
     parser.add_argument("--quick", action="store_true", help="a few pictures, nothing published")
     given = parser.parse_args(arguments)
-    if not given.minutes > 0:
-        raise UserError(f"minutes is {given.minutes:g}; give how long to draw, more than 0")
+    deadline = deadline_in(given.minutes, "draw")
     entries, path = load_entries(), FOLDER / "methods.csv"
     plan = plan_of(given.seeds, given.tuning, given.quick)
     names = named(given.names, entries, path)
     if given.quick and not given.names:  # a training takes longer than all the others
         names = [name for name in names if entries[name].place != "training"]
     names = [*REFERENCES, *names]
-    deadline = time.monotonic() + 60 * given.minutes
     arena = Arena(plan, Artist("pocket", STEPS, GUIDANCE), OUT, deadline)
-    for number, name in enumerate(names, 1):
-        print(f"[{number}/{len(names)}] {name}", flush=True)
+
+    def one(name: str) -> Path | str:
         try:
-            print(publish((REFERENCES | entries)[name], arena), flush=True)
-        except OutOfTime:
-            print("the time is over; the same command goes on from here", flush=True)
-            return
+            return publish((REFERENCES | entries)[name], arena)
         except UserError as error:  # one that cannot be used is named, as declared
-            print(f"{name} is left out: {error}", flush=True)
+            return f"{name} is left out: {error}"
+
+    in_turn(names, one)

@@ -8,8 +8,6 @@ Interrupt it whenever you like; the same command goes on with the first concept 
 """
 
 import argparse
-import json
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -17,12 +15,12 @@ import pandas as pd
 from whitebear.draw.artist import Artist
 from whitebear.draw.cache import Cache
 from whitebear.errors import exit_on_user_error
-from whitebear.files import MODELS, RESULTS, ROOT, write_parquet, write_text
+from whitebear.files import MODELS, RESULTS, ROOT, write_parquet
 from whitebear.measures.clauses import judged
-from whitebear.models.load import VERSIONS, fingerprint
+from whitebear.models.load import fingerprint
 from whitebear.pocket.experiments.inside import SHIPPED, TAUGHT, combinations
+from whitebear.pocket.experiments.publishing import keep_record, made_by
 from whitebear.pocket.experiments.teach import GUIDANCE, STEPS, scored_images
-from whitebear.pocket.training.train import hardware
 from whitebear.prompts import load_wordings, prompt_grid
 from whitebear.prompts.clauses import FACTORS, load_clauses
 
@@ -70,10 +68,8 @@ def publish(name: str, artist: Artist, seeds: int) -> Path:
     record = {
         "model": fingerprint(artist.folder), "parts": artist.parts, "seeds": seeds,
         "steps": artist.steps, "guidance": artist.guidance, "detector": artist.judge.state(),
-        "versions": ", ".join(VERSIONS), "hardware": hardware(artist.device),
-        "date": time.strftime("%Y-%m-%d"),
     }  # fmt: skip
-    return write_text(FOLDER / f"{name}.json", json.dumps(record, indent=1) + "\n")
+    return keep_record(FOLDER / f"{name}.json", record | made_by(artist.device))
 
 
 @exit_on_user_error

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from whitebear.errors import UserError
 from whitebear.files import write_parquet, write_text
 from whitebear.models.load import VERSIONS, fingerprint
@@ -25,6 +27,22 @@ class Places:
     results: Path
 
 
+def is_done(record: Path, origin: dict) -> bool:
+    """Whether results with this record are there and have this origin."""
+    return record.is_file() and origin.items() <= json.loads(record.read_text("utf-8")).items()
+
+
+def made_by(device: torch.device) -> dict:
+    """With what results are made, and when, for their record."""
+    return {"versions": ", ".join(VERSIONS), "hardware": hardware(device),
+            "date": time.strftime("%Y-%m-%d")}  # fmt: skip
+
+
+def keep_record(record: Path, about: dict) -> Path:
+    """Write where results come from; returns the file."""
+    return write_text(record, json.dumps(about, indent=1) + "\n")
+
+
 def publish(name: str, places: Places, origin: dict, make: Callable[[Path, Path], dict],
             score: Callable[[Path], tuple[dict, dict]]) -> Path:  # fmt: skip
     """Make and score a model, unless that was done; returns the record of its results' origin.
@@ -33,21 +51,20 @@ def publish(name: str, places: Places, origin: dict, make: Callable[[Path, Path]
     follows the name in that of their file, and quality rows.
     """
     record = places.results / f"{name}.json"
-    if record.is_file() and origin.items() <= json.loads(record.read_text()).items():
+    if is_done(record, origin):
         return record
-    began, seconds = time.strftime("%Y-%m-%d"), make(places.run, places.out)
+    made, seconds = made_by(training_device()), make(places.run, places.out)
     tables, quality = score(places.out)
     places.results.mkdir(parents=True, exist_ok=True)
     for stage in seconds:
         shutil.copy(places.run / f"{stage}.csv", places.results / f"{name}-{stage}.csv")
     for ending, table in tables.items():
         write_parquet(table, places.results / f"{name}{ending}.parquet")
-    made = {
-        "model": fingerprint(places.out / "pocket"), "versions": ", ".join(VERSIONS),
-        "hardware": hardware(training_device()), "seconds": seconds, "date": began,
+    found = {
+        "model": fingerprint(places.out / "pocket"), "seconds": seconds,
         "quality": {k: v if isinstance(v, str) else round(float(v), 4) for k, v in quality.items()},
     }  # fmt: skip
-    return write_text(record, json.dumps(origin | made, indent=1) + "\n")
+    return keep_record(record, origin | made | found)
 
 
 def named(names: Iterable[str], cells: dict, path: Path) -> list[str]:
@@ -67,13 +84,23 @@ def by_the_clock(arguments: list[str] | None, about: str, path: Path, cells: dic
     parser.add_argument("names", nargs="*", help=f"ids of {path.name} (default: all)")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop training after this")
     given = parser.parse_args(arguments)
-    if not given.minutes > 0:
-        raise UserError(f"minutes is {given.minutes:g}; give how long to train, more than 0")
-    deadline, names = time.monotonic() + 60 * given.minutes, named(given.names, cells, path)
+    deadline, names = deadline_in(given.minutes, "train"), named(given.names, cells, path)
+    in_turn(names, lambda name: publish(cells[name], deadline))
+
+
+def deadline_in(minutes: float, what: str) -> float:
+    """The deadline, of `time.monotonic`, of what is to be done in so many minutes."""
+    if not minutes > 0:
+        raise UserError(f"minutes is {minutes:g}; give how long to {what}, more than 0")
+    return time.monotonic() + 60 * minutes
+
+
+def in_turn(names: list[str], publish: Callable[[str], object]) -> None:
+    """Publish one after the other, saying what comes of each, until the time is over."""
     for number, name in enumerate(names, 1):
         print(f"[{number}/{len(names)}] {name}", flush=True)
         try:
-            print(publish(cells[name], deadline), flush=True)
+            print(publish(name), flush=True)
         except OutOfTime:
             print("the time is over; the same command goes on from here", flush=True)
             return

@@ -9,8 +9,6 @@ Results go to `data/results/winning`, a table (`tables.WINNING`) and a record ea
 """
 
 import argparse
-import json
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -18,14 +16,14 @@ import pandas as pd
 from whitebear.draw.artist import Artist
 from whitebear.draw.cache import Cache
 from whitebear.errors import UserError, exit_on_user_error
-from whitebear.files import ROOT, write_parquet, write_text
+from whitebear.files import ROOT, write_parquet
 from whitebear.measures.winning import KEYS, judged, states, watched
-from whitebear.models.load import VERSIONS, fingerprint
+from whitebear.models.load import fingerprint
 from whitebear.pocket.experiments import population
 from whitebear.pocket.experiments.inside import SHIPPED
 from whitebear.pocket.experiments.members import INSIDE, MEMBERS, Member
+from whitebear.pocket.experiments.publishing import is_done, keep_record, made_by
 from whitebear.pocket.experiments.teach import GUIDANCE, load_cells
-from whitebear.pocket.training.train import hardware
 from whitebear.prompts import load_clauses, prompt_grid
 from whitebear.prompts.clauses import FACTORS
 
@@ -59,15 +57,11 @@ def publish(name: str, model: str) -> Path:
     """Measure a model, unless that was done; returns the record of where its table comes from."""
     artist, record = Artist(model, STEPS, GUIDANCE), INSIDE / f"{name}.json"
     origin = {"model": fingerprint(artist.folder), "steps": STEPS, "guidance": GUIDANCE}
-    if record.is_file() and origin.items() <= json.loads(record.read_text("utf-8")).items():
+    if is_done(record, origin):
         return record
     table = measure(artist, grid(), OUT)
     write_parquet(table, INSIDE / f"{name}.parquet")
-    made = {
-        "versions": ", ".join(VERSIONS), "hardware": hardware(artist.device),
-        "date": time.strftime("%Y-%m-%d"),
-    }  # fmt: skip
-    return write_text(record, json.dumps(origin | made, indent=1) + "\n")
+    return keep_record(record, origin | made_by(artist.device))
 
 
 @exit_on_user_error
