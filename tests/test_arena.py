@@ -465,12 +465,16 @@ def test_plans_are_full_or_say_that_they_are_small():
     full, few = arena.plan_of(), arena.plan_of(8)
     assert not full.small and full.results == arena.PUBLISHED
     assert few.small and few.results == arena.PUBLISHED / "small"
-    assert arena.plan_of(tuning_only=True).small and arena.plan_of(quick=True).small
+    assert arena.plan_of(only=arena.TUNING).small and arena.plan_of(quick=True).small
     rows = [len(full.grid(use)) for use in (arena.TUNING, arena.SCORED)]
     assert rows == [8 * 3 * 8, 16 * 9 * 16]
     assert full.grid(arena.SCORED).seed.min() == 1000
     assert set(full.grid(arena.FIXED).condition) == set(prompts.TUNED_ON)
     assert len(arena.plan_of(quick=True).grid(arena.SCORED)) == 3 * 4 * 2
+    untuned = arena.plan_of(4, only=arena.SCORED)
+    assert untuned.small and set(untuned.seeds) == {arena.SCORED}
+    cells = untuned.grid(arena.SCORED).groupby(["condition", "concept"])
+    assert cells.wording.nunique().eq(4).all()
 
 
 @pytest.fixture(scope="module")

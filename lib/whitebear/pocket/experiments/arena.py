@@ -3,6 +3,7 @@
     python -m whitebear arena                          # all methods of data/arena/methods.csv
     python -m whitebear arena name-values --minutes 30 # stop after that; the same command goes on
     python -m whitebear arena --tuning --seeds 8       # the curves alone, from fewer pictures
+    python -m whitebear arena --scored --seeds 4       # untuned: at the fixed or strongest setting
     python -m whitebear arena --quick                  # a few pictures of each, nothing published
 
 Interrupt it whenever you like: it goes on with the first concept that is not drawn. A table with a
@@ -89,8 +90,10 @@ class Plan:
         return arena_grid(self.concepts[use], families, seeds)
 
 
-def plan_of(seeds: int = SEEDS, tuning_only: bool = False, quick: bool = False) -> Plan:
-    """The declared plan, or a smaller one: fewer seeds, the curves alone, or a quick look.
+def plan_of(seeds: int = SEEDS, only: str = "", quick: bool = False) -> Plan:
+    """The declared plan, or a smaller one: fewer seeds, one use alone, or a quick look.
+
+    only: "tuning" for the curves alone, "scored" for methods as they are (`usual_strength`).
 
     Raises `UserError` for fewer than two seeds, of which tuning gets half.
     """
@@ -100,10 +103,10 @@ def plan_of(seeds: int = SEEDS, tuning_only: bool = False, quick: bool = False) 
     if quick:
         few = {SCORED: scored[:QUICK_CONCEPTS]}
         return Plan(few, {SCORED: QUICK_SEEDS}, OUT / "quick", (*TUNED_ON, PLACEBO))
-    concepts, counts = {TUNING: tuple(tuning_concepts())}, {TUNING: seeds // 2}
-    if not tuning_only:
-        concepts, counts = concepts | {SCORED: scored}, counts | {SCORED: seeds}
-    plan = Plan(concepts, counts, PUBLISHED)
+    concepts = {TUNING: tuple(tuning_concepts()), SCORED: scored}
+    counts = {TUNING: seeds // 2, SCORED: seeds}
+    uses = [only] if only else list(concepts)
+    plan = Plan({u: concepts[u] for u in uses}, {u: counts[u] for u in uses}, PUBLISHED)
     return replace(plan, results=PUBLISHED / "small") if plan.small else plan
 
 
@@ -230,17 +233,22 @@ def scored_summary(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 @exit_on_user_error
 def main(arguments: list[str] | None = None) -> None:
-    """`python -m whitebear arena [METHOD ...] [--minutes N] [--seeds N] [--tuning] [--quick]`."""
+    """`python -m whitebear arena [METHOD ...] [--minutes N] [--seeds N]
+    [--tuning | --scored | --quick]`."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help="ids of methods.csv (default: all)")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop drawing after this")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="pictures of a concept and family")
-    parser.add_argument("--tuning", action="store_true", help="the curves of the strengths alone")
-    parser.add_argument("--quick", action="store_true", help="a few pictures, nothing published")
+    some = parser.add_mutually_exclusive_group()
+    some.add_argument("--tuning", action="store_const", dest="only", const=TUNING, default="",
+                      help="the curves of the strengths alone")  # fmt: skip
+    some.add_argument("--scored", action="store_const", dest="only", const=SCORED,
+                      help="no tuning: at the fixed strength, else the strongest")  # fmt: skip
+    some.add_argument("--quick", action="store_true", help="a few pictures, nothing published")
     given = parser.parse_args(arguments)
     deadline = deadline_in(given.minutes, "draw")
     entries, path = load_entries(), FOLDER / "methods.csv"
-    plan = plan_of(given.seeds, given.tuning, given.quick)
+    plan = plan_of(given.seeds, given.only, given.quick)
     names = named(given.names, entries, path)
     if given.quick and not given.names:  # a training takes longer than all the others
         names = [name for name in names if entries[name].place != "training"]
