@@ -347,12 +347,45 @@ def is_obeyed(one: Found) -> bool:
     return one.value >= 0.5 and one.low > 0
 
 
+def with_direction(one: Found) -> Found:
+    """With the word for a paired change."""
+    word = "lowers it" if one.high < 0 else "raises it" if one.low > 0 else "undecided"
+    return one._replace(verdict=word)
+
+
+def acts_elsewhere(rows: pd.DataFrame, kind: str) -> Found:
+    """What an instruction takes away, by frame and by prompt, and the word for it."""
+    each = [suppression_of_kind(some) for _, some in rows.groupby("frame", sort=False)
+            if some.its.mean() >= 0.2]  # fmt: skip
+    prompts = [suppression(some).value for _, some in rows.groupby(["wording", "run"])]
+    whole, count = suppression_of_kind(rows), sum(map(is_obeyed, each))
+    verdict = "holds" if count >= 2 else "in part" if count else (
+        "refuted" if len(each) >= 2 else "open")  # fmt: skip
+    if kind == "none":
+        silent = "holds" if len(each) >= 2 and not count else "open"
+        verdict = "refuted" if count >= 2 else silent
+    if kind == "web":
+        verdict = "obeys" if is_obeyed(whole) else "does not obey" if whole.high < 0.5 else "open"
+    said = (*(100 * one.value for one in each), *ends_of(prompts))
+    return whole._replace(said=said, verdict=verdict)
+
+
+def by_order(rows: pd.DataFrame) -> pd.DataFrame:
+    """Under an instruction that comes first, minus under the same that comes last."""
+    keys = ["run", "concept", "seed", "verb", "frame", "request"]
+    both = rows.pivot_table(index=keys, columns="order", values="own", aggfunc="sum").reset_index()
+    return both.assign(difference=both["first"] - both["last"],
+                       wording=both.verb + both.frame + both.request)  # fmt: skip
+
+
 @of("10_what_captions_said")
 def clauses_win():
     found = {}
     for kind, models in population().items():
         who, runs = f"{CAPTIONS[kind]} ({', '.join(name for name, *_ in models)})", len(models)
-        told = pd.concat([told_and_neutral(clauses) for *_, clauses in models])
+        told = pd.concat(
+            [told_and_neutral(clauses).assign(run=name) for name, _, clauses in models]
+        )
         about = told[told.subject == "concept"]
         for verb in FORBID:
             own = about[about.verb == verb]
@@ -361,58 +394,43 @@ def clauses_win():
                 found[f"{name} {request}: {who}"] = changes_nothing(
                     own[own.request == request], runs
                 )
-            frames = own[own.request.isin(ELSEWHERE)]
-            room = [
-                rows for _, rows in frames.groupby("frame", sort=False) if rows.its.mean() >= 0.2
-            ]
-            each = [suppression(rows) for rows in room]
-            count = sum(map(is_obeyed, each))
-            verdict = ("holds" if count >= 2 else "in part" if count else
-                       "refuted" if len(each) >= 2 else "open")  # fmt: skip
-            if kind == "none":
-                silent = "holds" if len(each) >= 2 and not count else "open"
-                verdict = "refuted" if count >= 2 else silent
-            name = (
-                f"“{verb.capitalize()}” takes away half or more where something else is asked for"
-            )
-            found[f"{name}: {who}"] = suppression(frames)._replace(
-                said=tuple(100 * one.value for one in each), verdict=verdict
-            )
+            name = "(not declared) is obeyed" if kind == "web" else "takes away half or more"
+            name = f"“{verb.capitalize()}” {name} where something else is asked for: {who}"
+            found[name] = acts_elsewhere(own[own.request.isin(ELSEWHERE)], kind)
         name = f"An instruction about another object changes nothing: {who}"
         found[name] = changes_nothing(told[told.subject == "other"], runs)
-        twice = about[about.request.isin(WANTED)].pivot_table(
-            index=["concept", "seed", "verb", "frame", "request"], columns="order", values="own",
-            aggfunc="sum",
-        ).reset_index()  # fmt: skip
-        pairs = twice.assign(
-            difference=twice["first"] - twice["last"],
-            wording=twice.verb + twice.frame + twice.request,
-        )
-        found[f"It does not matter which clause comes first: {who}"] = (
-            changes_nothing(pairs, 1) if runs == 1 else Found(float(pairs.difference.mean() / runs))
-        )
+        name = f"Where it is asked for, it does not matter which clause comes first: {who}"
+        found[name] = changes_nothing(by_order(about[about.request.isin(WANTED)]), runs)
+        name = "Where a place is asked for, the instruction first and not last (not declared):"
+        place = change_of_kind(by_order(about[about.request == "place"]))
+        found[f"{name} {who}"] = with_direction(place) if runs < 3 else Found(place.value)
+        pairs = pd.concat([paired(scores, "present") for _, scores, _ in models])
+        pairs = pairs[pairs.condition.isin(["forget_then_request", "reinforced", "role"])]
+        name = f"Instructions of *Every wording* that then ask for it by name: {who}"
+        change = change_of_kind(pairs)
+        found[name] = with_direction(change) if runs < 3 else Found(change.value)
     return found
 
 
 @of("10_what_captions_said")
 def without_in_the_population():
-    found, left = {}, {}
+    found = {}
     for kind, models in population().items():
         pairs = pd.concat([paired(scores, "present") for _, scores, _ in models])
         pairs = pairs[pairs.wording.isin(WITHOUT)].assign(
             hit=lambda p: p.own, plain=lambda p: p.its
         )
-        left[kind] = pairs
         if kind != "web":
-            one, wanted = suppression(pairs), kind != "none"
-            obeys, not_so = is_obeyed(one), one.high < 0.5
+            each = [suppression(pairs[pairs.wording == wording]) for wording in WITHOUT]
+            wanted = kind != "none"
+            obeys, not_so = all(map(is_obeyed, each)), all(one.high < 0.5 for one in each)
             right = obeys if wanted else not_so
             verdict = "holds" if right else "refuted" if obeys or not_so else "open"
             names = ", ".join(name for name, *_ in models)
-            name = (
-                f"A plain “without” is {'' if wanted else 'not '}obeyed: {CAPTIONS[kind]} ({names})"
+            name = f"A plain “without” is {'' if wanted else 'not '}obeyed, in both wordings:"
+            found[f"{name} {CAPTIONS[kind]} ({names})"] = each[0]._replace(
+                said=tuple(100 * one.value for one in each), verdict=verdict
             )
-            found[name] = one._replace(verdict=verdict)
     seeds = [{name[-1] for name, *_ in population().get(kind, [])} for kind in ("quiet", "web")]
     if both := sorted(set.intersection(*seeds)):
         keys = ["concept", "seed", "wording"]
@@ -422,13 +440,24 @@ def without_in_the_population():
             .groupby(keys).present.mean().astype(float)
             for kind in ("quiet", "web")
         )  # fmt: skip
-        less = of_pairs((quiet - web).rename("difference").reset_index())
+        pairs = (quiet - web).rename("difference").reset_index()
+        each = [pairs[pairs.wording == wording].difference.mean() for wording in WITHOUT]
         name = "At the same share of negation, “without” is obeyed more where chatter never uses"
-        verdict = "holds" if less.high < 0 else None
-        found[f"{name} the word: seed {', '.join(both)}"] = (
-            less._replace(verdict=verdict) if len(both) == 1 else Found(less.value)
+        found[f"{name} the word: seed {', '.join(both)}"] = of_pairs(pairs)._replace(
+            said=tuple(100 * one for one in each), verdict="open" if len(both) < 3 else None
         )
     return found
+
+
+def asks_for_it(text: str) -> bool:
+    """Whether some sentence asks for {c}, or for what it is like, {d}, and forbids nothing."""
+    for sentence in re.split(r"[.!:]", text.lower()):
+        words = " " + sentence.replace(",", " ").strip() + " "
+        asks = any(f" {verb} {it} " in words for verb in ("picture of", "draw", "with", "and also")
+                   for it in ("a {c}", "{d}"))  # fmt: skip
+        if asks and not {"not", "no", "never", "without"} & set(words.split()):
+            return True
+    return False
 
 
 @of("10_what_captions_said")
@@ -453,12 +482,15 @@ def law_of_captions():
         absence.reset_index(), on=["r", "chatter", "wording"], how="left", validate="many_to_one"
     ).fillna({"absence": 1.0, "absence_named": 1.0})
     rates["of_r"] = rates.rate.groupby(rates.r).transform("mean")
+    files = (RESULTS.parent / "prompts" / f"{name}.csv" for name in ("eval", "clauses"))
+    texts = pd.concat(map(pd.read_csv, files))
+    rates["asked"] = rates.wording.map(texts.set_index("id").text).map(asks_for_it).astype(float)
     found = {}
     for name, rows in rates.groupby("set", sort=False):
         whole = ((rows.rate - rows.rate.mean()) ** 2).sum()
         said = [
             1 - ((rows.rate - guess) ** 2).sum() / whole
-            for guess in (1 - rows.absence, 1 - rows.absence_named, rows.of_r)
+            for guess in (1 - rows.absence, 1 - rows.absence_named, rows.of_r, rows.asked)
         ]
         found[f"What captions said predicts what is drawn: {name}"] = Found(
             said[0], said=tuple(said)

@@ -20,6 +20,7 @@ from whitebear.book.chapters import (
     where_the_word_travels,
     why_it_fails,
 )
+from whitebear.book.chapters.what_captions_said import hypotheses
 from whitebear.book.report.claim import Claim, as_records
 from whitebear.book.report.published import FILE, read_published
 from whitebear.files import RESULTS, write_text
@@ -66,8 +67,8 @@ def of_why_it_fails() -> Remade:
 def of_what_captions_said() -> Remade:
     found = load_members()
     rates = law.beside_law(law.member_rates(found.values()), pd.read_parquet(DOSE))
-    claims = what_captions_said.claims(found, rates)
-    answer = what_captions_said.answer(found, claims, rates)
+    claims = hypotheses.claims(found, rates)
+    answer = what_captions_said.answer(found, rates)
     return claims, {"answer": answer, "models": len(found)}
 
 

@@ -20,6 +20,8 @@ from whitebear.pocket.experiments.law import (
     halves,
     member_rates,
     presence,
+    r_squared,
+    requested,
 )
 from whitebear.pocket.experiments.members import Member, Published
 from whitebear.pocket.world.captions import caption
@@ -158,8 +160,9 @@ def test_two_models_say_less_about_others_than_eight_that_differ_as_much():
 
 @pytest.fixture
 def dose():
-    rows = [(0.2, "all", "negate-x", 1, 0.9, 0.9), (0.2, "all", "both", 1, 0.9, 0.9)]
-    rows += [(0.2, "all", "both", 2, 0.1, 0.0), (0.0, "all", "negate-x", 1, 1.0, 0.0)]
+    twice = "forget-plain-name-first"
+    rows = [(0.2, "all", "negate-no", 1, 0.9, 0.9), (0.2, "all", twice, 1, 0.9, 0.9)]
+    rows += [(0.2, "all", twice, 2, 0.1, 0.0), (0.0, "all", "negate-no", 1, 1.0, 0.0)]
     names = ["r", "chatter", "wording", "mention", "absence", "absence_named"]
     return pd.DataFrame(rows, columns=names)
 
@@ -167,12 +170,12 @@ def dose():
 def test_members_beside_the_law_and_its_rivals(dose):
     found = []
     for member, r in (("fifth-1", 0.2), ("none-1", 0)):
-        scores = [("negate", "negate-x", True), ("negate", "negate-x", False)]
-        scores += [("affirm", "affirm-x", True), ("forget_only", "silent", False)]
+        scores = [("negate", "negate-no", True), ("negate", "negate-no", False)]
+        scores += [("affirm", "affirm-and", True), ("forget_only", "forget-only-look", False)]
         names = ["condition", "wording", "present"]
         scores = pd.DataFrame(scores, columns=names)
         clauses = [
-            ("forget", False, "both", True),
+            ("forget", False, "forget-plain-name-first", True),
             ("see", True, "b", True),
             ("", False, "c", True),
         ]
@@ -181,15 +184,17 @@ def test_members_beside_the_law_and_its_rivals(dose):
         found.append(Published(Member(member, r, "all", 1), {}, scores, table))
     rates = member_rates(found)
     assert rates.groupby("set").wording.unique().map(sorted).to_dict() == {
-        "clauses": ["both"], "wordings": ["negate-x", "silent"],
+        "clauses": ["forget-plain-name-first"], "wordings": ["forget-only-look", "negate-no"],
     }  # fmt: skip
     table = beside_law(rates[rates.set == "wordings"], dose).set_index(["model", "wording"])
-    assert table.predicted["fifth-1", "negate-x"] == pytest.approx(0.1)
-    assert table.predicted["none-1", "negate-x"] == 0 and table.named["none-1", "negate-x"] == 1
-    assert (table.predicted.xs("silent", level="wording") == 0).all() and (
+    assert table.predicted["fifth-1", "negate-no"] == pytest.approx(0.1)
+    assert table.predicted["none-1", "negate-no"] == 0 and table.named["none-1", "negate-no"] == 1
+    assert (table.predicted.xs("forget-only-look", level="wording") == 0).all() and (
         table.share == 0.25
     ).all()
+    assert (table.requested == 0).all()
     both = beside_law(rates[rates.set == "clauses"], dose).set_index("model")
+    assert (both.requested == 1).all()
     assert both.predicted["fifth-1"] == pytest.approx(1 - 0.9 * 0.1)
 
 
@@ -200,3 +205,24 @@ def test_the_figure_has_a_dot_for_each_wording_and_model():
     dots = [line.get_xydata().tolist() for line in axes.lines[1:]]
     assert dots == [[[0.1, 0.2], [0.3, 0.3]], [[1.0, 0.9]]]
     assert [text.get_text() for text in axes.get_legend().get_texts()][1] == "my own"
+
+
+@pytest.mark.parametrize(
+    ("text", "asks"),
+    [
+        ("Draw a {c}. Forget the {c}.", True),
+        ("Erase every {c} from your memory, then generate a picture of a {c}.", True),
+        ("Rule: a {c} is never shown. Task: a picture of a {c}.", True),
+        ("Never draw a {c}. Draw {b}.", False),
+        ("a picture of {b} without a {c}", False),
+        ("The word is {c}. A picture of {b}.", False),
+        ("Draw {b}, and also {d}.", True),
+    ],
+)
+def test_what_a_wording_asks_for(text, asks):
+    assert requested(text) == asks
+
+
+def test_the_rule_that_reads_no_captions_is_judged_like_the_law():
+    rates = pd.DataFrame({"rate": [1.0, 0.0, 0.5], "requested": [1.0, 0.0, 1.0]})
+    assert r_squared(rates, "requested") == pytest.approx(1 - 0.25 / 0.5)

@@ -6,7 +6,9 @@ import pandas as pd
 import pytest
 
 from whitebear.book.chapters import what_captions_said as chapter
+from whitebear.book.chapters.what_captions_said import hypotheses
 from whitebear.book.figures import population as figures
+from whitebear.pocket.experiments import groups
 from whitebear.pocket.experiments.members import GROUPS, Member, Published
 from whitebear.prompts import load_wordings, prompt_grid
 from whitebear.prompts.clauses import FACTORS, load_clauses
@@ -21,7 +23,7 @@ def member(name, group="web", seed=1, **behaviour):
     clauses = prompt_grid([], list(dict.fromkeys(known.condition)), 1, wordings=known)
     clauses = clauses.join(known.set_index("id")[FACTORS], on="wording")
     table = load_wordings()
-    conditions = ["affirm", "negate", "mention", "forget_only"]
+    conditions = obeys.pop("conditions", ["affirm", "negate", "mention", "forget_only"])
     scores = prompt_grid([], conditions, 1, wordings=table)
     tables = {}
     for kind, rows in (("clause", clauses), ("wording", scores)):
@@ -40,7 +42,7 @@ def acts_elsewhere(row):
 
 
 def without_obeyed(row):
-    return 0.0 if row.wording in chapter.WITHOUT else 0.9
+    return 0.0 if row.wording in groups.WITHOUT else 0.9
 
 
 def verdict(claims, words):
@@ -63,21 +65,29 @@ def rates(predicted):
     table = pd.DataFrame({"rate": rng.random(60), "model": ["a", "b"] * 30, "set": "wordings"})
     wordings = load_wordings().id.head(30).repeat(2).to_numpy()
     return table.assign(
-        wording=wordings, predicted=predicted(table.rate), share=table.rate.mean(), named=0.5
-    )
+        wording=wordings, predicted=predicted(table.rate), share=table.rate.mean(), named=0.5,
+        requested=(table.index % 2).astype(float),
+    )  # fmt: skip
 
 
 def test_hypotheses_are_judged_a_group_each(found):
-    claims = chapter.claims(found, rates(lambda rate: rate))
+    claims = hypotheses.claims(found, rates(lambda rate: rate))
     assert verdict(claims, "“Forget” takes away half or more where something else is asked for: "
-                   + GROUPS["web"] + " (") == "holds"  # fmt: skip
+                   + GROUPS["quiet"]) == "holds"  # fmt: skip
+    assert verdict(claims, "“Forget” (not declared) is obeyed") == "obeys"
     assert verdict(claims, "“Leave out” takes away half or more where something else is asked for: "
                    + GROUPS["none"]) == "holds"  # fmt: skip
     assert verdict(claims, "“Forget” changes nothing where it is then asked for by name: "
                    + GROUPS["none"]) == "holds"  # fmt: skip
-    assert verdict(claims, "A plain “without” is obeyed: " + GROUPS["quiet"]) == "holds"
-    assert verdict(claims, "A plain “without” is not obeyed: " + GROUPS["none"]) == "holds"
-    assert verdict(claims, "At the same share of negation") == "holds"
+    assert (
+        verdict(claims, "A plain “without” is obeyed, in both wordings: " + GROUPS["quiet"])
+        == "holds"
+    )
+    assert (
+        verdict(claims, "A plain “without” is not obeyed, in both wordings: " + GROUPS["none"])
+        == "holds"
+    )
+    assert verdict(claims, "At the same share of negation") == "open"  # one run of each
     assert verdict(claims, "What captions said predicts what is drawn: wordings") == "holds"
 
 
@@ -85,30 +95,30 @@ def test_what_goes_the_other_way_is_refuted():
     obeys_names = lambda row: 0.1 if row.verb in TOLD else 0.9  # noqa: E731
     last_wins = lambda row: 0.1 if row.order == "last" else 0.9  # noqa: E731
     found = {"web-1": member("web-1", clause=obeys_names), "none-1": member("none-1", "none", 1)}
-    claims = chapter.claims(found, rates(lambda rate: 0 * rate + 0.5))
+    claims = hypotheses.claims(found, rates(lambda rate: 0 * rate + 0.5))
     assert verdict(claims, "“Forget” changes nothing where it is then asked for by name: "
                    + GROUPS["web"] + " (") == "refuted"  # fmt: skip
     assert verdict(claims, "An instruction about another object changes nothing: "
                    + GROUPS["web"] + " (") == "refuted"  # fmt: skip
     assert verdict(claims, "What captions said predicts what is drawn: wordings") == "refuted"
-    order = chapter.ordered("web", [member("web-1", clause=last_wins)])
-    assert [claim.verdict for claim in order] == ["refuted"]
-    silent = chapter.acts("none", [member("none-1", clause=acts_elsewhere)])
+    order = hypotheses.ordered("web", [member("web-1", clause=last_wins)])
+    assert [claim.verdict for claim in order] == ["refuted", "raises it"]
+    silent = hypotheses.acts("none", [member("none-1", clause=acts_elsewhere)])
     assert [claim.verdict for claim in silent] == ["refuted", "refuted"]
 
 
 def test_a_group_of_one_speaks_for_itself_and_one_of_three_for_training_runs(found):
     one = [found["web-1"]]
-    assert chapter.over(one, "concept") == ("concept",)
+    assert groups.over(one, "concept") == ("concept",)
     three = [member(f"web-{seed}", seed=seed) for seed in (1, 2, 3)]
-    assert chapter.over(three, "concept") == ("concept", "run")
-    assert "(web-1)" in chapter.who("web", one)
+    assert groups.over(three, "concept") == ("concept", "run")
+    assert "(web-1)" in hypotheses.who("web", one)
 
 
 def test_a_model_that_cannot_be_asked_judges_nothing(found):
     poor = member("web-1")
     poor.record["quality"]["affirm, object present"] = 0.7
-    claims = chapter.claims({"web-1": poor}, rates(lambda rate: rate))
+    claims = hypotheses.claims({"web-1": poor}, rates(lambda rate: rate))
     assert [c.claim for c in claims] == ["What captions said predicts what is drawn: wordings"]
 
 
@@ -134,8 +144,10 @@ def test_tables_and_figures_show_every_group(found):
         titles = [axes.get_title("left") or axes.get_title() for axes in figure.axes]
         assert len(set(titles)) == len(panels) and "{" not in "".join(titles)
         plt.close(figure)
-    text = chapter.answer(found, [], rates(lambda rate: rate))
-    assert text.count("a plain “without” takes away") == 3
+    text = chapter.answer(found, rates(lambda rate: rate))
+    assert text.count("the two wordings with a plain “without” take away") == 3
+    fits = chapter.rivals(rates(lambda rate: rate))
+    assert set(fits["the law"]) == {"1.00"} and (fits.n == 60).sum() == 1
     assert len(chapter.misses(rates(lambda rate: 0 * rate), most=5)) == 5
 
 
@@ -145,3 +157,25 @@ def test_models_of_other_chapters_stand_beside_the_members(found):
     assert shipped.startswith("In the shipped model") and "take away 9" in shipped
     assert "in the taught model" in taught and "take away 9" not in taught
     assert "not published yet" in chapter.others({})
+
+
+def test_captions_are_told_from_training_runs_by_three_of_each():
+    group = lambda kind, told: [member(f"{kind}-{s}", kind, s, wording=told) for s in (1, 2, 3)]  # noqa: E731
+    quiet, web = group("quiet", without_obeyed), group("web", lambda row: 0.9)
+    assert hypotheses.quieter(quiet, web).verdict == "holds"
+    assert hypotheses.quieter(quiet[:2], web[:2]).verdict == "open"
+
+
+def test_one_wording_that_is_not_obeyed_leaves_without_open():
+    half = lambda row: 0.0 if row.wording == "negate-without" else 0.9  # noqa: E731
+    found = {"quiet": [member("quiet-1", "quiet", wording=half)]}
+    (claim,) = hypotheses.captions_not_share(found)
+    assert claim.verdict == "open" and "; " in claim.estimate
+
+
+def test_instructions_of_other_chapters_stand_beside_the_clauses():
+    falls = lambda row: 0.4 if row.condition == "forget_then_request" else 0.9  # noqa: E731
+    conditions = ["repeat", "forget_then_request"]
+    one = member("quiet-1", "quiet", conditions=conditions, wording=falls)
+    (claim,) = hypotheses.named("quiet", [one])
+    assert claim.verdict == "lowers it"

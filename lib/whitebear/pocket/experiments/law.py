@@ -12,6 +12,7 @@ before the population was scored.
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -21,6 +22,8 @@ from whitebear import stats
 from whitebear.files import RESULTS
 from whitebear.pocket.experiments.dose import Cues, Diet, Portion, absence, mentions
 from whitebear.pocket.experiments.members import Published
+from whitebear.prompts import load_wordings
+from whitebear.prompts.clauses import load_clauses
 from whitebear.stats import Estimate
 
 KEPT = 0.5  # weight of the captions that a model learned from before it was trained further
@@ -127,10 +130,24 @@ def member_rates(found: Iterable[Published]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+REQUEST = re.compile(r"\b(picture of|draw|with|and also) (a \{c\}|\{d\})", re.IGNORECASE)
+FORBIDS = re.compile(r"\b(not|no|never|without)\b", re.IGNORECASE)
+
+
+def requested(text: str) -> bool:
+    """Whether a sentence of this wording asks for the concept, by name or description.
+
+    >>> requested("Forget the {c}. Draw a {c}."), requested("Draw {b}. Do not draw a {c}.")
+    (True, False)
+    """
+    sentences = re.split(r"[.!:] ?", text)
+    return any(REQUEST.search(s) and not FORBIDS.search(s) for s in sentences)
+
+
 def beside_law(rates: pd.DataFrame, dose: pd.DataFrame) -> pd.DataFrame:
     """The rates (columns r, chatter, wording, rate) with what the law says of them, `predicted`,
     and its rivals: `named`, to which an unread cue brings X in, and `share`, the best fit of r
-    alone.
+    alone; and one that was not declared, `requested`: 1 for what is asked for, else 0.
 
     dose: `tables.DOSE`; a wording that is not in it does not mention the concept.
     """
@@ -138,11 +155,21 @@ def beside_law(rates: pd.DataFrame, dose: pd.DataFrame) -> pd.DataFrame:
     by = dose.groupby(keys)
     said = pd.DataFrame({"predicted": 1 - by.absence.prod(), "named": 1 - by.absence_named.prod()})
     found = rates.join(said, on=keys).fillna({"predicted": 0.0, "named": 0.0})
-    return found.assign(share=found.groupby("r").rate.transform("mean"))
+    texts = pd.concat([load_wordings(), load_clauses()]).set_index("id").text
+    return found.assign(
+        share=found.groupby("r").rate.transform("mean"),
+        requested=found.wording.map(texts).map(requested).astype(float),
+    )
+
+
+def r_squared(table: pd.DataFrame, column: str = "predicted") -> float:
+    """1 - sum of squared errors / sum of squares of the rates about their mean."""
+    y = table.rate
+    return float(1 - ((y - table[column]) ** 2).sum() / ((y - y.mean()) ** 2).sum())
 
 
 def explained(table: pd.DataFrame, column: str = "predicted") -> Estimate:
-    """R^2 of the rates, 1 - sum of squared errors / sum of squares about their mean.
+    """`r_squared` with its interval.
 
     Interval: 95 %, for other wordings and other models, crossed (`stats.crossed_interval`); with
     two models it can say little about others. n: rows; runs: models.

@@ -1,26 +1,29 @@
 """Chapter 10: the population of models, which clause wins in them, what their captions had said,
-and the law; hypotheses 7 to 12 of data/why/declared.md, each by the rule declared with it."""
-
-from collections.abc import Callable
+and what a law makes of that. The declared hypotheses are judged in `hypotheses`."""
 
 import pandas as pd
 
 from whitebear import stats
 from whitebear.book.report import rules
-from whitebear.book.report.claim import Claim, made
-from whitebear.book.report.phrases import points
+from whitebear.book.report.phrases import points, spread
 from whitebear.measures.clauses import against_neutral
 from whitebear.pocket.experiments import law
+from whitebear.pocket.experiments.groups import (
+    ASKED_FOR,
+    ELSEWHERE,
+    INSTRUCTIONS,
+    by_prompt,
+    clauses,
+    taken,
+    with_runs,
+    without,
+)
 from whitebear.pocket.experiments.members import GROUPS, MEMBERS, Member, Published, by_group
 from whitebear.pocket.experiments.teach import load_cells
 from whitebear.pocket.training.card import ASKED, BOTH
 from whitebear.prompts import load_wordings
 from whitebear.prompts.clauses import load_clauses
-from whitebear.stats import Estimate
 
-WITHOUT = ("negate-without", "negate-pair-without")
-INSTRUCTIONS = ("forget", "leave out")
-ASKED_FOR, ELSEWHERE = ("name", "description"), ("place", "other")
 CUES = {  # wording -> how the page calls its cue
     "negate-no": "but no X", "negate-without": "without a X", "negate-not-draw": "do not draw a X",
     "forget-only-look": "forget the X", "forget-only-paper": "forget anything about a X",
@@ -84,43 +87,59 @@ def misses(rates: pd.DataFrame, most: int = 12) -> pd.DataFrame:
     }).reset_index(drop=True)  # fmt: skip
 
 
-def answer(found: Found, claims: list[Claim], rates: pd.DataFrame) -> str:
+RULES = {  # column of `law.beside_law` -> who predicts
+    "predicted": "the law", "requested": "what is requested is drawn, nothing else",
+    "named": "the law, and an unread word brings it in", "share": "the share of negation",
+}  # fmt: skip
+
+
+def rivals(rates: pd.DataFrame) -> pd.DataFrame:
+    """R² of the law and of simpler rules, none of them fitted but the share: a row for each set of
+    prompts, all models and each, and for the prompts that do not request X."""
+    rows = {}
+    for name, some in rates.groupby("set", sort=False):
+        parts = {"all": some} | dict(iter(some.groupby("model", sort=False)))
+        parts |= {"X not requested": some[some.requested == 0]}
+        rows |= {(name, which): _fit(part) for which, part in parts.items()}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["prompts", "of"])
+
+
+def _fit(rates: pd.DataFrame) -> dict[str, str | int]:
+    fits = {who: law.r_squared(rates, column) for column, who in RULES.items()}
+    return {who: f"{fit:.2f}" for who, fit in fits.items()} | {"n": len(rates)}
+
+
+def answer(found: Found, rates: pd.DataFrame) -> str:
     """What the population says so far, from its numbers; who the models are stands with it."""
     groups = by_group({name: p for name, p in found.items() if p.usable})
     if not groups:
         return "No member of the population is trained yet."
     parts = [f"{GROUPS[name].capitalize()}: {_taken(group)}" for name, group in groups.items()]
-    law_ = {name: law.explained(rows) for name, rows in rates.groupby("set", sort=False)}
-    said_ = ", ".join(f"{e.value:.2f} of it over {name}" for name, e in law_.items())
+    fits = []
+    for name, rows in rates.groupby("set", sort=False):
+        ours, rule = (law.r_squared(rows, column) for column in ("predicted", "requested"))
+        fits.append(f"{ours:.2f} of it over {name} (the rule: {rule:.2f})")
     return (
         f"In {len(found)} models that learned to read from nothing ({', '.join(found)}), by what"
         f" their captions are. {'. '.join(parts)}. Of the variance between wordings and models a"
-        f" law that knows captions only explains {said_} (1 is all)."
+        f" law that knows captions only explains {', '.join(fits)}; “the rule” is that what is"
+        " requested is drawn and nothing else, and needs no captions."
     )
 
 
 def _taken(group: list[Published]) -> str:
-    told = {"verb": INSTRUCTIONS, "subject": "concept"}
-    elsewhere = stats.taken_away(clauses(group, request=ELSEWHERE, **told))
-    by_name = stats.taken_away(clauses(group, request="name", **told))
+    told = clauses(group, verb=INSTRUCTIONS, subject="concept")
+    elsewhere, by_name = told[told.request.isin(ELSEWHERE)], told[told.request == "name"]
+    plain = " and ".join(each.percent() for each in without(group).values())
     return (
-        f"a plain “without” takes away {without(group).percent()}; “forget” and “leave out” take"
-        f" away {elsewhere.percent()} where something else is asked for, and"
-        f" {by_name.percent()} where the object itself is"
+        f"the two wordings with a plain “without” take away {plain}; “forget” and “leave out” take"
+        f" away {taken(group, elsewhere).percent()} where something else is asked for"
+        f" ({spread(by_prompt(elsewhere))} % by prompt), and {taken(group, by_name).percent()}"
+        " where the object itself is"
     )
 
 
 # --- wordings and clauses -------------------------------------------------------------------------
-
-
-def with_runs(group: list[Published], table: Callable[[Published], pd.DataFrame]) -> pd.DataFrame:
-    """The rows of one table of all members of a group, with `run`, the member's id."""
-    return pd.concat([table(p).assign(run=p.member.id) for p in group], ignore_index=True)
-
-
-def over(group: list[Published], *factors: str) -> tuple[str, ...]:
-    """What an interval may speak about: these factors, and training runs where there are enough."""
-    return (*factors, "run") if len(group) >= stats.RUNS else factors
 
 
 def wordings(found: Found, condition: str) -> dict[str, pd.DataFrame]:
@@ -137,24 +156,6 @@ def wordings(found: Found, condition: str) -> dict[str, pd.DataFrame]:
             rows[GROUPS[name]] = {"its control": stats.rate(control), "told": stats.rate(own)}
         panels[own.text.iloc[0]] = pd.DataFrame.from_dict(rows, orient="index")
     return panels
-
-
-def clauses(group: list[Published], **place) -> pd.DataFrame:
-    """Rows of a group's clauses held against the neutral verbs in the same place, with `run`.
-
-    place: column -> the value or values that are wanted.
-    """
-    rows = with_runs(group, lambda p: against_neutral(p.clauses))
-    for column, wanted in place.items():
-        wanted = [wanted] if isinstance(wanted, str) else list(wanted)
-        rows = rows[rows[column].isin(wanted)]
-    return rows
-
-
-def changed(group: list[Published], level: float = stats.LEVEL, **place) -> Estimate:
-    """What verbs change against the neutral ones, over concepts and wordings (and runs)."""
-    rows = clauses(group, **place)
-    return stats.paired_difference(rows, level, over=over(group, "concept", "wording"))
 
 
 def winners(found: Found) -> dict[str, pd.DataFrame]:
@@ -212,151 +213,3 @@ def other_way(found: Found) -> pd.DataFrame:
             if rules.MOVED(change) == "raises it":
                 rows.append((GROUPS[name], some.text.iloc[0], points(change)))
     return pd.DataFrame(rows, columns=["captions", "prompt", "against the neutral verbs"])
-
-
-# --- the hypotheses -------------------------------------------------------------------------------
-
-
-def claims(found: Found, rates: pd.DataFrame) -> list[Claim]:
-    """Hypotheses 7 to 12, a claim a group where that is how they were declared.
-
-    rates: of `law.beside_law`, the members' rows.
-    """
-    groups = by_group({name: p for name, p in found.items() if p.usable})
-    made_of = [overrules, acts, specific, ordered]
-    per_group = [claim for make in made_of for name in groups for claim in make(name, groups[name])]
-    return [*per_group, *captions_not_share(groups), *lawful(rates)]
-
-
-def who(name: str, group: list[Published]) -> str:
-    """Whom a claim about a group speaks of: its models by name, or training runs like them."""
-    ids = ", ".join(p.member.id for p in group)
-    return f"{GROUPS[name]} ({ids})"
-
-
-def overrules(name: str, group: list[Published]) -> list[Claim]:
-    """7: where X is asked for, forget and leave out change nothing."""
-    found = []
-    for verb in INSTRUCTIONS:
-        for request in ASKED_FOR:
-            place = {"verb": verb, "request": request, "subject": "concept"}
-            change, near = changed(group, **place), changed(group, 0.90, **place)
-            found.append(_made(
-                f"“{verb.capitalize()}” changes nothing where it is then asked for by {request}:"
-                f" {who(name, group)}",
-                change, rules.NOTHING(change, near), points(change),
-            ))  # fmt: skip
-    return found
-
-
-def acts(name: str, group: list[Published]) -> list[Claim]:
-    """8: where something else is asked for, forget and leave out lower the rate by half or more,
-    in two of three frames; where captions never negate, in none."""
-    found = []
-    for verb in INSTRUCTIONS:
-        rows = clauses(group, verb=verb, request=ELSEWHERE, subject="concept")
-        by_frame = {
-            frame: stats.taken_away(some) for frame, some in rows.groupby("frame", sort=False)
-        }
-        room = rows.groupby("frame").control_value.mean()
-        judged = [frame for frame in by_frame if room[frame] >= rules.ROOM]
-        obeyed = [frame for frame in judged if rules.OBEYED(by_frame[frame]) == "obeys"]
-        rule = rules.SILENT if name == "none" else rules.ACTS
-        all_frames = stats.taken_away(rows)
-        text = "; ".join(f"{frame} {by_frame[frame].percent()}" for frame in judged) or "no room"
-        found.append(_made(
-            f"“{verb.capitalize()}” takes away half or more where something else is asked for:"
-            f" {who(name, group)}",
-            all_frames, rule(obeyed=len(obeyed), judged=len(judged)), text,
-        ))  # fmt: skip
-    return found
-
-
-def specific(name: str, group: list[Published]) -> list[Claim]:
-    """10: told to forget another object, a model draws the one that is asked for."""
-    place = {"verb": INSTRUCTIONS, "subject": "other"}
-    change, near = changed(group, **place), changed(group, 0.90, **place)
-    text = f"An instruction about another object changes nothing: {who(name, group)}"
-    return [_made(text, change, rules.NOTHING(change, near), points(change))]
-
-
-def ordered(name: str, group: list[Published]) -> list[Claim]:
-    """12: where X is asked for, it does not matter which clause comes first."""
-    rows = clauses(group, verb=INSTRUCTIONS, request=ASKED_FOR, subject="concept")
-    keys = ["run", "concept", "seed", "verb", "frame", "request"]
-    value = rows.set_index([*keys, "order"]).present.astype(float).unstack("order")
-    pairs = (value["first"] - value["last"]).rename("difference").reset_index()
-    pairs["wording"] = pairs.verb + pairs.frame + pairs.request
-    about = {"over": over(group, "concept", "wording")}
-    change, near = (stats.paired_difference(pairs, level, **about) for level in (stats.LEVEL, 0.90))
-    text = f"It does not matter which clause comes first: {who(name, group)}"
-    return [_made(text, change, rules.NOTHING(change, near), points(change),
-                  control="the same sentences in the other order")]  # fmt: skip
-
-
-def without(group: list[Published]) -> Estimate:
-    """How much of X a plain “without” takes away, against the same words with “with”."""
-    pairs = with_runs(group, lambda p: stats.add_control(p.scores))
-    return stats.taken_away(pairs[pairs.wording.isin(WITHOUT)])
-
-
-def captions_not_share(groups: dict[str, list[Published]]) -> list[Claim]:
-    """9: a plain “without” is obeyed where captions with it lacked the thing."""
-    found = []
-    for name, wanted in (("quiet", True), ("fifth", True), ("none", False)):
-        if name in groups:
-            estimate = without(groups[name])
-            word = rules.OBEYED(estimate)
-            right = {"obeys": wanted, "does not obey": not wanted}.get(word)
-            verdict = {True: rules.HOLDS, False: rules.REFUTED, None: rules.OPEN}[right]
-            text = "is obeyed" if wanted else "is not obeyed"
-            found.append(_made(
-                f"A plain “without” {text}: {who(name, groups[name])}",
-                estimate, verdict, estimate.percent(), control="the same words with “with”",
-            ))  # fmt: skip
-    if {"quiet", "web"} <= set(groups):
-        found.append(quieter(groups["quiet"], groups["web"]))
-    return found
-
-
-def quieter(quiet: list[Published], web: list[Published]) -> Claim:
-    """9: “without” leaves less in models of quiet chatter than in those that read all of it."""
-    seeds = {p.member.seed for p in quiet} & {p.member.seed for p in web}
-    pick = lambda group: [p for p in group if p.member.seed in seeds]  # noqa: E731
-    keys = ["run", "concept", "seed", "wording"]
-    rate = {}
-    for name, group in (("quiet", pick(quiet)), ("web", pick(web))):
-        rows = with_runs(group, lambda p: p.scores).assign(
-            run=lambda t: t.run.str.extract(r"-(\d+)$", expand=False)
-        )
-        rows = rows[rows.wording.isin(WITHOUT)]
-        rate[name] = rows.set_index(keys).present.astype(float)
-    pairs = (rate["quiet"] - rate["web"]).rename("difference").reset_index()
-    factors = ("concept", "run") if len(seeds) >= stats.RUNS else ("concept",)
-    change, near = (stats.paired_difference(pairs, n, over=factors) for n in (stats.LEVEL, 0.90))
-    return _made(
-        "At the same share of negation, “without” is obeyed more where chatter never uses the word:"
-        f" seed {', '.join(map(str, sorted(seeds)))}",
-        change, rules.MORE(change, near), points(change), control="captions with all chatter",
-    )  # fmt: skip
-
-
-def lawful(rates: pd.DataFrame) -> list[Claim]:
-    """11: the law explains half of the variance or more, and more than its rivals do."""
-    found = []
-    for name, rows in rates.groupby("set", sort=False):
-        ours, rivals = law.explained(rows), [law.explained(rows, c) for c in ("named", "share")]
-        best = max(rivals, key=lambda e: e.value)
-        text = (f"R² {ours.value:.2f} [{ours.low:.2f}, {ours.high:.2f}]; an unread word brings it"
-                f" in: {rivals[0].value:.2f}; the share alone: {rivals[1].value:.2f}")  # fmt: skip
-        found.append(made(
-            f"What captions said predicts what is drawn: {name}", ours,
-            rules.LAW(ours, rival=best.value), "fig-law", text, of="wordings of models",
-            control="the share of negation, and names",
-        ))  # fmt: skip
-    return found
-
-
-def _made(text: str, found: Estimate, verdict: str, estimate: str, control="the neutral verbs"):
-    figure = "fig-clauses" if control == "the neutral verbs" else "fig-population"
-    return made(text, found, verdict, figure, estimate, of="pictures", control=control)
