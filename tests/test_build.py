@@ -96,6 +96,25 @@ def test_they_are_refused_before_a_kernel_starts(toy, no_kernel):
     assert not (toy / "_build").exists() and not list(toy.glob("copy*"))
 
 
+def test_a_parameter_may_be_left_open():
+    """None: the chapter finds the value, such as the steps that the model's authors advise."""
+    notebook = toy_notebook()
+    notebook.cells[1].source += "\nsteps: int | None = None  # of the authors"
+    assert execute.parameters_of(notebook, "toy")["steps"] == "int | None"
+    execute.check_parameters(notebook, "toy", {"steps": None})
+    execute.check_parameters(notebook, "toy", {"steps": 3})
+    for wrong in (True, 2.5, "3"):
+        with pytest.raises(UserError, match=r"parameter steps is .* expected int \| None"):
+            execute.check_parameters(notebook, "toy", {"steps": wrong})
+    with pytest.raises(UserError, match="parameter seeds is None"):
+        execute.check_parameters(notebook, "toy", {"seeds": None})
+
+
+def test_the_limit_of_a_cell_says_how_to_go_on():
+    said = execute._reason(execute.CellTimeoutError("", 1, None))
+    assert "still running after 60 minutes" in said and "the same command goes on" in said
+
+
 def test_an_integer_is_a_float_and_defaults_are_fine():
     execute.check_parameters(toy_notebook(), "toy", {"rate": 1, "concepts": ["a", "b"]})
     assert execute.parameters_of(toy_notebook(), "toy") == {

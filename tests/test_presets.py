@@ -43,6 +43,7 @@ def test_a_preset_is_pinned_and_licensed(name):
     assert re.fullmatch("[0-9a-f]{40}", entry.revision)
     assert entry.licence and entry.steps >= 1 and entry.batch >= 1
     assert entry.dtype in (torch.float16, torch.bfloat16)
+    assert entry.half_files == (entry.dtype is torch.float16)
 
 
 @pytest.mark.parametrize("name", WEB)
@@ -50,6 +51,12 @@ def test_the_memory_plan_that_is_promised_for_16_gib(name):
     parts = {part: 1e6 * n * 2 / presets.GIB for part, n in PARTS[name].items()}  # 2 bytes each
     assert memory_plan(parts, FREE_OF_16) == WEB[name].on_16_gib
     assert memory_plan(parts, 79) == FREE
+
+
+@pytest.mark.parametrize("name", WEB)
+def test_what_a_model_weighs_is_the_sum_of_its_parts(name):
+    weights = sum(1e6 * n * 2 / presets.GIB for n in PARTS[name].values())
+    assert WEB[name].size.gib == pytest.approx(weights, rel=0.05)
 
 
 def test_a_small_model_stays_whole_on_a_small_gpu():
@@ -67,7 +74,7 @@ def test_plans_follow_the_largest_part():
 
 
 @pytest.mark.parametrize(
-    ("free", "called"), [(50.0, "to"), (9.5, "model"), (9.0, "group"), (None, "to")]
+    ("free", "called"), [(50.0, "to"), (3.5, "model"), (3.1, "group"), (None, "to")]
 )
 def test_a_pipeline_is_placed_by_its_plan(tiny_pipeline_dir, monkeypatch, free, called):
     """Sizes are those of a large model; the device is the CPU, and what is asked is listened to."""

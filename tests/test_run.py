@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from whitebear.draw import artist as artist_module, grid as run_module
-from whitebear.draw.grid import ChunkSpec, Run, run_chunk, run_grid
+from whitebear.draw.grid import ChunkSpec, Run, run_chunk, run_grid, so_far
 from whitebear.errors import UserError
 from whitebear.files import alone, check_writable, write_parquet
 from whitebear.prompts import load_wordings
@@ -127,6 +127,52 @@ def test_a_killed_chunk_goes_on_without_making_a_picture_twice(spec, made, monke
     assert found.drop(columns=[*numbers, "p_other", "png"]).equals(
         wanted.drop(columns=[*numbers, "p_other", "png"])
     )
+
+
+def test_what_an_interrupted_run_has_drawn_can_be_looked_at(settings, made, monkeypatch, capsys):
+    run, write, done = Run(**settings), run_module.write_parquet, []
+    with pytest.raises(UserError, match="no picture of this run is in .* yet"):
+        so_far(run)
+
+    def stopped(table, path):
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        done.append(write(table, path))
+
+    monkeypatch.setattr(run_module, "write_parquet", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run_grid(run, progress=False)
+    monkeypatch.setattr(run_module, "write_parquet", write)
+    assert "What is drawn is kept" in capsys.readouterr().out
+    found = check(so_far(run), SCORES)
+    assert len(found) == 12 and set(found.concept) == {"bear"}
+    made.clear()
+    whole = run_grid(run, progress=False)
+    assert len(made) < len(whole)  # it went on
+    both = found.merge(whole, on=["concept", "wording", "seed"])
+    assert len(both) == 12 and np.allclose(both.p_asked_x, both.p_asked_y, atol=1e-4)
+    assert len(so_far(run)) == len(whole)
+
+
+def test_one_bar_counts_what_is_still_to_be_drawn(settings, monkeypatch):
+    bars, real = [], run_module.tqdm
+
+    def kept(*given, **options):
+        bars.append(real(*given, **options))
+        return bars[-1]
+
+    monkeypatch.setattr(run_module, "tqdm", kept)
+    whole = run_grid(Run(**settings))
+    (bar,) = bars
+    assert bar.n == bar.total == len(whole)
+    more = run_grid(Run(**settings | {"concepts": ["bear", "garbage truck", "owl"]}))
+    assert bars[1].n == bars[1].total == len(more) - len(whole)  # grown, nothing made again
+
+
+def test_steps_and_guidance_are_the_authors_where_none_are_given(settings):
+    run = Run(**settings | {"steps": None, "guidance": None})
+    (spec, *_) = run.chunks()
+    assert (spec.steps, spec.guidance) == (50, 7.5)
 
 
 def test_only_what_is_new_is_made(spec, made, monkeypatch):

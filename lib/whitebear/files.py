@@ -33,6 +33,7 @@ PROMPTS = DATA / "prompts"
 MODELS = DATA / "models"
 RESULTS = DATA / "results"
 REPOSITORY = "https://github.com/whitebear-book/white-bear"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "whitebear"
 DRIVE = Path("/content/drive")  # where Colab puts Google Drive; its files are in MyDrive
 
 

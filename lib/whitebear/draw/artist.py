@@ -16,16 +16,21 @@ import torch
 from diffusers import DiffusionPipeline
 
 from whitebear.draw.generate import check_sampling, generate_batches
-from whitebear.files import digest
+from whitebear.draw.outlook import check_room, outlook
+from whitebear.errors import UserError
+from whitebear.files import MODELS, as_path, digest
 from whitebear.interventions.exchange_part import with_part
+from whitebear.models.families import denoiser_of
 from whitebear.models.load import (
     VERSIONS,
     best_device,
+    check_device,
     find_model,
     fingerprint,
     load_pipeline,
     locate,
 )
+from whitebear.models.presets import held
 from whitebear.scoring.judge import Judge
 
 
@@ -51,11 +56,12 @@ class Artist:
         device: str | torch.device | None = None,
     ):
         entry = find_model(model)
-        self.model, self.batch = model, entry.batch
+        self.model, self.entry, self.batch = model, entry, entry.batch
         self.steps = entry.steps if steps is None else steps
         self.guidance = entry.guidance if guidance is None else guidance
         check_sampling(self.steps, self.guidance)
         self.device = best_device() if device is None else torch.device(device)
+        check_device(entry, self.device)
         self.judge, self.parts = Judge(model, self.device), ""
         # set by an intervention, one a row:
         self.negatives: list[str] | None = None
@@ -70,8 +76,25 @@ class Artist:
 
     @cached_property
     def pipe(self) -> DiffusionPipeline:
-        """The pipeline, on the device."""
-        return load_pipeline(self.model, self.device)
+        """The pipeline, on the device; how it is held there is said, but of the pocket model."""
+        pipe = load_pipeline(self.model, self.device)
+        if not self.pocket:
+            kind = str(denoiser_of(pipe).dtype).removeprefix("torch.")
+            print(f"{self.model} is loaded in {kind}, {held(pipe)}.")
+        return pipe
+
+    def ready(self, pictures: int) -> None:
+        """Say what lies ahead, and fetch the judge and then the model where they are not there yet;
+        nothing is said of the pocket model.
+
+        pictures: how many are going to be drawn, about. Raises `UserError` for what this machine
+        cannot hold, and where something cannot be fetched, before anything is drawn.
+        """
+        if not self.pocket:
+            print(f"{outlook(self.entry, self.model, self.device, self.steps, pictures)}.")
+            check_room(self.entry, self.model, self.device)
+        self.judge.fetch()
+        self.folder  # noqa: B018 - is fetched, and checked
 
     @property
     def pocket(self) -> bool:
@@ -124,10 +147,21 @@ class Artist:
         return self.judged(rows, self.draw(rows, progress))
 
 
+def check_part(artist: Artist, part: str, source: str | Path) -> None:
+    """Raise `UserError` for a part of the pocket model in another one, before anything is fetched
+    or loaded."""
+    if not artist.pocket and as_path(source).resolve().is_relative_to(MODELS):
+        raise UserError(
+            f"{source} is a {part} of the pocket model and fits no other; give one with the sizes"
+            f" of that of {artist.model}, a folder or a hub id: for sd15 that is a CLIP ViT-L/14"
+        )
+
+
 def artist_with_part(
     artist: Artist, part: str, source: str | Path, revision: str | None = None
 ) -> Artist:
     """The artist with one part of its pipeline from elsewhere (see `with_part`)."""
+    check_part(artist, part, source)
     pipe = with_part(artist.pipe, part, source, revision)
     weights = fingerprint(Path(source)) if Path(source).is_dir() else f"{source}@{revision}"
     return artist.using(pipe, f"{artist.parts} {part} {weights}")

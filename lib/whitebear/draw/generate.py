@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import torch
 from diffusers import DiffusionPipeline, StableDiffusionPipeline
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from whitebear.errors import UserError
-from whitebear.models.families import T5_LENGTH, call_options, denoiser_of, negative_options
+from whitebear.models.families import T5_LENGTH, call_options, negative_options, picture_side
 
 PIXELS = 2 * 1024**2  # of a batch, where nothing else is said: 2 pictures of SDXL, 8 of SD 1.5
 LARGEST = 64
@@ -63,9 +63,7 @@ def check_lengths(pipe: DiffusionPipeline, prompts: Iterable[str]) -> None:
 
 def fitting_batch(pipe: DiffusionPipeline) -> int:
     """Images at a time that a common GPU has the memory for, by the size of a pipeline's images."""
-    size = getattr(pipe, "default_sample_size", None) or denoiser_of(pipe).config.sample_size
-    side = size * getattr(pipe, "vae_scale_factor", 8)
-    return max(1, min(LARGEST, PIXELS // side**2))
+    return max(1, min(LARGEST, PIXELS // picture_side(pipe) ** 2))
 
 
 def generate_batches(

@@ -9,6 +9,7 @@ twice: not after a kill, nor when a wording, a seed or a condition is added.
 import contextlib
 import io
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,16 +19,18 @@ import pandas as pd
 import pyarrow
 import pyarrow.parquet
 from PIL import Image
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from whitebear.code import code_digest
 from whitebear.draw.artist import Artist
+from whitebear.errors import UserError
 from whitebear.files import alone, check_writable, digest, write_parquet
 from whitebear.interventions import find_method
 from whitebear.models.load import VERSIONS, fingerprint
 from whitebear.prompts import caption_of, check_concepts, check_seeds, load_concepts, prompt_grid
 from whitebear.scoring.calibration import calibrate
 from whitebear.scoring.clip import clip_score
+from whitebear.scoring.judge import is_pocket
 
 
 @dataclass(frozen=True)
@@ -54,25 +57,27 @@ class ChunkSpec:
 class Run:
     """The parameters of a chapter, refused at once where they cannot work.
 
-    concepts: [] is every object of the world; seeds: a count per cell or a list of ids;
-    intervention, strength: as of `ChunkSpec`.
+    concepts: [] is every object of the world; seeds: a count per cell or a list of ids; steps,
+    guidance: None is what the authors of the model recommend; intervention, strength: as of
+    `ChunkSpec`.
     """
 
     model: str
     concepts: list[str]
     conditions: list[str]
     seeds: int | list[int]
-    steps: int
-    guidance: float
+    steps: int | None
+    guidance: float | None
     output: str
     intervention: str = "none"
     strength: float | None = None
 
     def __post_init__(self):
         find_method(self.intervention).check(self.strength)
-        prompt_grid(self.concepts, self.conditions, self.seeds, free=not self.artist.pocket)
-        self.artist.folder  # noqa: B018 - is fetched, and checked, before any work
+        free = not self.artist.pocket
+        table = prompt_grid(self.concepts, self.conditions, self.seeds, free=free)
         check_writable(self.output)
+        self.artist.ready(len(table))
 
     @cached_property
     def artist(self) -> Artist:
@@ -89,8 +94,8 @@ class Run:
                 name,
                 conditions,
                 seeds,
-                self.steps,
-                self.guidance,
+                self.artist.steps,
+                self.artist.guidance,
                 self.output,
                 intervention=self.intervention,
                 strength=self.strength,
@@ -106,23 +111,25 @@ def run_chunk(spec: ChunkSpec, progress: bool = True) -> Path:
     Under an intervention also its name (intervention) and strength.
     Zero-shot judgements are raw here; `run_grid` calibrates them, which takes all concepts.
     """
+    with _bar([spec], progress) as bar:
+        return _chunk(spec, bar)
+
+
+def _chunk(spec: ChunkSpec, bar: tqdm) -> Path:
+    """`run_chunk`, told to a bar whose total counts the rows of this chunk."""
     folder = check_writable(Path(spec.output) / "chunks")
-    artist = Artist(spec.model, spec.steps, spec.guidance)
-    table = prompt_grid([spec.concept], spec.conditions, list(spec.seeds), free=not artist.pocket)
+    artist, table = Artist(spec.model, spec.steps, spec.guidance), _rows(spec)
     settings = _settings(artist, spec)
-    name = re.sub(r"[^a-z0-9]+", "-", spec.concept.lower())
-    path = folder / f"{name}-{digest(settings, spec.keep_images, *table.to_dict('list').values())}"
-    path = path.with_name(f"{path.name}.parquet")
-    if not _is_whole(path):
-        kept = check_writable(Path(spec.output) / "rows" / f"{name}-{digest(settings)}")
-        keys = _row_keys(spec, table)
+    decisive = settings, spec.keep_images, *table.to_dict("list").values()
+    path = folder / f"{_plain(spec.concept)}-{digest(*decisive)}.parquet"
+    if _is_whole(path):
+        bar.total -= len(table)
+    else:
+        kept = check_writable(_kept(spec, settings))
+        table = table.assign(key=_row_keys(spec, table))
         with alone(kept):  # another process that wants the same rows finds them when it comes in
-            _make_missing(spec, table.assign(key=keys), kept, _loaded(artist, settings), progress)
-        about = {"model": spec.model, "revision": fingerprint(artist.folder),
-                 "versions": ", ".join(VERSIONS), "steps": spec.steps,
-                 "guidance": float(spec.guidance), **_acting(spec)}  # fmt: skip
-        scores = _kept_rows(kept).loc[keys].reset_index(drop=True)
-        write_parquet(pd.concat([table.assign(**about), scores], axis=1), path)
+            _make_missing(spec, table, kept, _loaded(artist, settings), bar)
+        write_parquet(_told(spec, artist, table, _kept_rows(kept)), path)
     return path
 
 
@@ -131,24 +138,88 @@ def run_grid(run: Run, progress: bool = True) -> pd.DataFrame:
     where CLIP judges them (`calibration.calibrate`, which adds the column threshold).
 
     CLIP is calibrated on images without intervention: under one, these are made, or found, too.
+    Interrupt it at any time: what is drawn is kept, `so_far` shows it, and a rerun goes on.
     """
+    try:
+        return _judged(run, lambda run: _drawn(run, progress))
+    except KeyboardInterrupt:
+        print(
+            "Interrupted. What is drawn is kept: run this again to go on, or look at it with"
+            " `from whitebear.draw.grid import so_far; scores = so_far(run)`."
+        )
+        raise
+
+
+def so_far(run: Run) -> pd.DataFrame:
+    """What `run_grid` gives, of those pictures that are drawn already: for a look at a run that was
+    interrupted. Raises `UserError` where there are none.
+
+    Where CLIP judges, the pictures that there are decide where its thresholds lie.
+    """
+    return _judged(run, _found)
+
+
+def _judged(run: Run, drawn: Callable[[Run], pd.DataFrame]) -> pd.DataFrame:
     if run.intervention == "none":
-        return calibrate(_drawn(run, progress))
-    acted = _drawn(run, progress).assign(part=run.intervention)
+        return calibrate(drawn(run))
+    acted = drawn(run).assign(part=run.intervention)
     if acted.logit.notna().any():
         plain = replace(run, intervention="none", strength=None)
-        acted = pd.concat([acted, _drawn(plain, progress).assign(part="")], ignore_index=True)
+        acted = pd.concat([acted, drawn(plain).assign(part="")], ignore_index=True)
     found = calibrate(acted)
     return found[found.part != ""].drop(columns="part")
 
 
 def _drawn(run: Run, progress: bool) -> pd.DataFrame:
-    bar = tqdm(run.chunks(), desc="concepts", disable=not progress)
-    tables = []
-    for spec in bar:
-        bar.set_postfix_str(spec.concept)
-        tables.append(pd.read_parquet(run_chunk(spec, progress)))
+    specs, tables = run.chunks(), []
+    with _bar(specs, progress) as bar:
+        for spec in specs:
+            bar.set_postfix_str(spec.concept)
+            tables.append(pd.read_parquet(_chunk(spec, bar)))
     return pd.concat(tables, ignore_index=True)
+
+
+def _found(run: Run) -> pd.DataFrame:
+    """The rows of a run that are drawn. Raises `UserError` where none is."""
+    tables = []
+    for spec in run.chunks():
+        artist, table = Artist(spec.model, spec.steps, spec.guidance), _rows(spec)
+        kept = _kept_rows(_kept(spec, _settings(artist, spec)))
+        table = table.assign(key=_row_keys(spec, table))
+        tables.append(_told(spec, artist, table[table.key.isin(kept.index)], kept))
+    if not any(map(len, tables)):
+        raise UserError(f"no picture of this run is in {run.output} yet; run_grid draws them")
+    return pd.concat([table for table in tables if len(table)], ignore_index=True)
+
+
+def _rows(spec: ChunkSpec) -> pd.DataFrame:
+    free = not is_pocket(spec.model)
+    return prompt_grid([spec.concept], spec.conditions, list(spec.seeds), free=free)
+
+
+def _bar(specs: list[ChunkSpec], progress: bool) -> tqdm:
+    """One bar for all pictures of some chunks; those that are found leave its total."""
+    total = sum(len(_rows(spec)) for spec in specs) if progress else 0
+    return tqdm(total=total, desc="pictures", unit="img", disable=not progress)
+
+
+def _plain(concept: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", concept.lower())
+
+
+def _kept(spec: ChunkSpec, settings: str) -> Path:
+    """The folder of the rows that were made under these settings."""
+    return Path(spec.output) / "rows" / f"{_plain(spec.concept)}-{digest(settings)}"
+
+
+def _told(spec: ChunkSpec, artist: Artist, table: pd.DataFrame, kept: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the grid, with keys, beside what made them and their scores."""
+    about = {"model": spec.model, "revision": fingerprint(artist.folder),
+             "versions": ", ".join(VERSIONS), "steps": spec.steps,
+             "guidance": float(spec.guidance), **_acting(spec)}  # fmt: skip
+    scores = kept.loc[table.key].reset_index(drop=True)
+    told = table.drop(columns="key").reset_index(drop=True).assign(**about)
+    return pd.concat([told, scores], axis=1)
 
 
 def _acting(spec: ChunkSpec) -> dict:
@@ -192,14 +263,16 @@ def _kept_rows(folder: Path) -> pd.DataFrame:
     return rows[~rows.index.duplicated()]
 
 
-def _make_missing(spec, table, kept: Path, artist: Artist, progress) -> None:
+def _make_missing(spec, table, kept: Path, artist: Artist, bar: tqdm) -> None:
     """Make and score what `kept` lacks: a file a batch, at the end one file for all."""
     missing = table[~table.key.isin(_kept_rows(kept).index)].drop_duplicates("key")
+    bar.total -= len(table) - len(missing)
     if not len(missing):
         return
     with find_method(spec.intervention)(artist, missing, spec.strength):
-        for part, images in artist.batches(missing, progress):
+        for part, images in artist.batches(missing, progress=False):
             write_parquet(_scored(spec, part, images, artist), kept / f"{part.key.iloc[0]}.parquet")
+            bar.update(len(part))
     parts = set(kept.glob("*.parquet"))  # listed before they are read: only what is merged may go
     rows = _kept_rows(kept)
     whole = write_parquet(rows.reset_index(), kept / f"all-{digest(sorted(rows.index))}.parquet")

@@ -53,12 +53,21 @@ def grid(concepts: list[str], seeds: int | list[int], artist: Artist) -> pd.Data
     return table[table.wording.isin(needed)].reset_index(drop=True)
 
 
-def steps_of(part: str, steps: int) -> str | list[int]:
-    """The steps at which a part is swapped: all, unless its name says which half."""
-    half = steps // 2
+def pictures(table: pd.DataFrame) -> int:
+    """How many pictures `draw` makes of the rows of `grid`."""
+    of_a_wording = len(table) // table.wording.nunique()
+    return len(table) + of_a_wording * (sum(len(swap.parts) for swap in SWAPS) + 2)
+
+
+def steps_of(part: str, calls: int) -> str | list[int]:
+    """The calls of the denoiser in which a part is swapped: all, unless its name says which half.
+
+    Schedulers make one a step, or more: that of Stable Diffusion 1.5 one beside them, Heun's two.
+    """
+    half = calls // 2
     if part.endswith("first half"):
         return list(range(half))
-    return list(range(half, steps)) if part.endswith("second half") else "all"
+    return list(range(half, calls)) if part.endswith("second half") else "all"
 
 
 def draw(artist: Artist, table: pd.DataFrame) -> pd.DataFrame:
@@ -79,12 +88,13 @@ def draw(artist: Artist, table: pd.DataFrame) -> pd.DataFrame:
 
     for rows in plain.values():
         keep(rows, artist.draw(rows), "", "")
+    calls = len(artist.pipe.scheduler.timesteps)  # of the pictures just drawn
     for swap in SWAPS:
         rows, source = plain[swap.base], plain[swap.source]
         prompts = list(rows.prompt), list(source.prompt)
         for part in swap.parts:
             words = nouns(source) if part == "concept" else None
-            steps = steps_of(part, artist.steps)
+            steps = steps_of(part, calls)
             with patch_text(artist.pipe, *prompts, PARTS[part], concept=words, steps=steps):
                 images = artist.draw(rows)
             keep(rows, images, swap.source, part)

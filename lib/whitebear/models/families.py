@@ -285,6 +285,12 @@ def call_options(pipe: DiffusionPipeline) -> dict:
     return options | ({instruction: None} if takes(pipe, instruction) else {})
 
 
+def picture_side(pipe: DiffusionPipeline) -> int:
+    """Width and height in pixels of the pictures that a pipeline makes unless told otherwise."""
+    size = getattr(pipe, "default_sample_size", None) or denoiser_of(pipe).config.sample_size
+    return size * getattr(pipe, "vae_scale_factor", 8)
+
+
 def takes(pipe: DiffusionPipeline, option: str) -> bool:
     """Whether a pipeline can be called with an option."""
     return option in inspect.signature(pipe.__call__).parameters

@@ -8,7 +8,6 @@ random numbers and a warning.
 import contextlib
 import functools
 import hashlib
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -19,16 +18,29 @@ import torch
 import transformers
 from diffusers import DiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
-from safetensors import SafetensorError, safe_open
 from transformers.utils import logging as transformers_logging
 
 from whitebear.errors import UserError, nearest
-from whitebear.files import as_path, shipped
-from whitebear.models.presets import REGISTRY, ModelEntry, place
+from whitebear.files import CACHE, as_path, shipped, write_text
+from whitebear.models import hub
+from whitebear.models.families import FAMILIES
+from whitebear.models.folders import (
+    HALF,
+    LEFT_OUT,
+    check_filled,
+    check_weights,
+    components,
+    loaded_files,
+    read_json,
+    stored_dtype,
+    variant_of,
+    weights_in,
+    with_weights,
+)
+from whitebear.models.presets import GIB, REGISTRY, SMALL, ModelEntry, place
 
 EXPORTED = "exported"  # beside models: a finished export on its way into their place
-PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
-WEIGHTLESS = ("Tokenizer", "Scheduler", "Processor", "FeatureExtractor")
+LARGE = 2**26  # bytes of a file whose digest is kept from one process to the next
 # What diffusers calls it; before 0.40 it ignores the new name, and loads float32.
 DTYPE = "torch_dtype" if diffusers.__version__.startswith("0.39.") else "dtype"
 VERSIONS = (
@@ -54,13 +66,13 @@ def find_model(model: str) -> ModelEntry:
             "hub id"
         )
     model = str(as_path(model))
-    entry = ModelEntry(model, torch.float32, steps=50, guidance=7.5)
+    entry = ModelEntry(model, None, steps=50, guidance=7.5)
     if os.path.exists(model):  # unlike Path.exists, not upset by names that are too long
         return entry
     if "/" not in model:
         raise UserError(
-            f"unknown model {model!r}; {nearest(model, REGISTRY)} (or give a pipeline folder "
-            "or a hub id)"
+            f"unknown model {model!r}; {nearest(model.lower(), REGISTRY)} (or give a pipeline"
+            " folder or a hub id)"
         )
     if not _HUB_ID.fullmatch(model) or Path(model).parent.is_dir():
         raise UserError(
@@ -74,44 +86,37 @@ def locate(model: str) -> Path:
     entry = find_model(model)
     if entry is REGISTRY["pocket"] or Path(entry.source).exists():
         folder = shipped(Path(entry.source).resolve())
-    else:
-        folder = _download(entry)
+        check_pipeline_folder(folder)
+        return folder
+    folder = hub.in_cache(entry.source, entry.revision)
+    whole = folder is not None and _is_whole(folder)
+    if whole and entry.revision and (variant_of(folder) == HALF or not entry.half_files):
+        return folder
+    try:
+        folder = _fetched(entry) if entry.revision else _fetched_once(entry)
+    except UserError:
+        if not whole:
+            raise
     check_pipeline_folder(folder)
     return folder
 
 
-def _download(entry: ModelEntry) -> Path:
+def _fetched(entry: ModelEntry) -> Path:
+    with quiet_loading():
+        return hub.fetch_pipeline(entry)
+
+
+@functools.cache  # the hub is asked once a process which commit an id without one stands for
+def _fetched_once(entry: ModelEntry) -> Path:
+    return _fetched(entry)
+
+
+def _is_whole(folder: Path) -> bool:
     try:
-        return Path(
-            DiffusionPipeline.download(
-                entry.source, revision=entry.revision, use_safetensors=True, trust_remote_code=False
-            )
-        )
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().partition("\n")[0][:200]
-        if _is_refusal(error, entry.gated):
-            terms = f"the licence{f' ({entry.licence})' if entry.licence else ''}"
-            raise UserError(
-                f"model {entry.source} is not handed out to everybody; accept {terms} at"
-                f" https://huggingface.co/{entry.source} and log in with `hf auth login`"
-            ) from None
-        raise UserError(
-            f"model {entry.source} cannot be fetched ({reason}); check the id, your login and the"
-            " network"
-        ) from None
-
-
-def _is_refusal(error: BaseException | None, gated: bool) -> bool:
-    """Whether a download failed for want of a licence that the hub wants to be accepted first.
-
-    Without a login it says 401 for repositories that do not exist as well, hence `gated`.
-    """
-    while error is not None:
-        status = getattr(getattr(error, "response", None), "status_code", None)
-        if type(error).__name__ == "GatedRepoError" or (gated and status in (401, 403)):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+        check_pipeline_folder(folder)
+    except UserError:
+        return False
+    return True
 
 
 def check_pipeline_folder(folder: Path) -> None:
@@ -126,81 +131,14 @@ def check_pipeline_folder(folder: Path) -> None:
             f"{folder} was being replaced when its export was interrupted; give the command that"
             " trains it again"
         )
-    index = read_json(folder / "model_index.json", f"{folder} is no diffusers pipeline folder")
-    for name, value in sorted(index.items()):
-        is_component = isinstance(value, list) and len(value) == 2 and all(value)
-        if not name.startswith("_") and is_component:
-            if not (folder / name).is_dir():
-                raise UserError(
-                    f"{folder} lacks its component folder {name}; save or download the "
-                    "pipeline again"
-                )
-            if not any(word in str(value[1]) for word in WEIGHTLESS):
-                check_weights(folder / name)
-
-
-def read_json(path: Path, complaint: str) -> dict:
-    """A JSON object from a file; otherwise `UserError` beginning with `complaint`."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError:
-        raise UserError(f"{complaint}: {path.name} is missing") from None
-    except ValueError:
-        raise UserError(
-            f"{complaint}: {path.name} is not JSON; save or download it again"
-        ) from None
-    if not isinstance(content, dict):
-        raise UserError(f"{complaint}: {path.name} is not a JSON object; save or download it again")
-    return content
-
-
-def check_weights(folder: Path) -> None:
-    """Raise `UserError` unless a model folder has config.json and complete .safetensors files."""
-    read_json(folder / "config.json", f"{folder} is no model folder")
-    files = sorted(folder.glob("*.safetensors"))
-    pickles = [path.name for path in folder.iterdir() if path.suffix in PICKLES]
-    if not files and pickles:
-        raise UserError(
-            f"{folder} has only pickled weights ({pickles[0]}), which can run code; convert "
-            "to safetensors"
-        )
-    for shards in folder.glob("*.safetensors.index.json"):
-        named = set(read_json(shards, f"{folder} is incomplete").get("weight_map", {}).values())
-        files += [folder / name for name in named]
-    if not files:
-        raise UserError(f"{folder} has no .safetensors weights; save or download the model again")
-    for path in files:
-        tensor_names(path)
-
-
-def tensor_names(path: Path) -> list[str]:
-    """Names of the tensors in a safetensors file; `UserError` where it is missing or cut short."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            return list(file.keys())
-    except (OSError, SafetensorError) as error:
-        raise UserError(
-            f"weights {path} are missing or cut short ({error}); save or download them again"
-        ) from None
-
-
-def check_filled(folder: Path, module: torch.nn.Module) -> None:
-    """Raise `UserError` if the files hold fewer tensors than the loaded module: the rest would be
-    random.
-
-    Counts instead of names, since old checkpoints name tensors differently; tied tensors count
-    once.
-    """
-    stored = sum(
-        len(tensor_names(path))
-        for path in folder.glob("*.safetensors")
-        if ".fp16." not in path.name
-    )
-    needed = len({tensor.data_ptr() for tensor in module.state_dict().values()})
-    if 0 < stored < needed:
-        raise UserError(
-            f"{folder} holds {stored} of {needed} tensors; save or download the weights again"
-        )
+    parts, variant = components(folder), variant_of(folder)
+    for name in parts:
+        if not (folder / name).is_dir():
+            raise UserError(
+                f"{folder} lacks its component folder {name}; save or download the pipeline again"
+            )
+    for part in with_weights(folder):
+        check_weights(part, variant)
 
 
 def best_device() -> torch.device:
@@ -212,17 +150,64 @@ def best_device() -> torch.device:
 
 @contextlib.contextmanager
 def quiet_loading() -> Iterator[None]:
-    """Load without progress bars and without notes about optional packages."""
-    level = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
-    for logging in (transformers_logging, diffusers_logging):
+    """Load without progress bars and without notes about optional packages or a lack of network."""
+    both = transformers_logging, diffusers_logging
+    levels = [logging.get_verbosity() for logging in both]
+    for logging in both:
+        logging.set_verbosity_error()
         logging.disable_progress_bar()
     try:
         yield
     finally:
-        transformers_logging.set_verbosity(level)
-        for logging in (transformers_logging, diffusers_logging):
+        for logging, level in zip(both, levels, strict=True):
+            logging.set_verbosity(level)
             logging.enable_progress_bar()
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether a device has kernels for bfloat16: NVIDIA's GPUs from the A100 on, no T4."""
+    return device.type != "cuda" or torch.cuda.get_device_capability(device)[0] >= 8
+
+
+def check_device(entry: ModelEntry, device: torch.device) -> None:
+    """Raise `UserError` where a model computes in bfloat16 and the device cannot."""
+    if entry.dtype is torch.bfloat16 and not computes_bfloat16(device):
+        raise _lacks_bfloat16(entry.source, device)
+
+
+def _lacks_bfloat16(model: object, device: torch.device) -> UserError:
+    return UserError(
+        f"{model} computes in bfloat16, which {torch.cuda.get_device_name(device)} cannot; choose a"
+        " newer GPU (L4, A100, RTX 30 or later) or another model, such as sdxl"
+    )
+
+
+def dtype_on(device: torch.device, entry: ModelEntry, folder: Path) -> torch.dtype:
+    """In which precision a model computes: float32 on a CPU; elsewhere what its entry says, or, of
+    a folder or hub id, half precision: that of its files, or else bfloat16 for joint attention and
+    float16 for the rest. Models as small as the pocket model compute as they are stored.
+
+    Raises `UserError` for joint attention in bfloat16 where the device has none; others take
+    float16 there.
+    """
+    if device.type == "cpu":
+        return torch.float32
+    parts, variant = components(folder), variant_of(folder)
+    joint = getattr(FAMILIES.get(parts.get("transformer", "")), "text_first", None) is not None
+    dtype = entry.dtype
+    if dtype is None:
+        denoiser = folder / ("transformer" if "transformer" in parts else "unet")
+        dtype = stored_dtype(denoiser, variant)
+        weights = [path for part in with_weights(folder) for path in weights_in(part, variant)]
+        if sum(path.stat().st_size for path in weights) < SMALL * GIB:
+            return dtype
+        if dtype is torch.float32:
+            dtype = torch.bfloat16 if joint else torch.float16
+    if dtype is torch.bfloat16 and not computes_bfloat16(device):
+        if joint:
+            raise _lacks_bfloat16(folder, device)
+        dtype = torch.float16
+    return dtype
 
 
 def load_pipeline(model: str, device: str | torch.device | None = None) -> DiffusionPipeline:
@@ -231,43 +216,60 @@ def load_pipeline(model: str, device: str | torch.device | None = None) -> Diffu
 
     Raises `UserError` before loading where the folder is no complete safetensors pipeline.
     """
-    device = best_device() if device is None else torch.device(device)
+    device, entry = best_device() if device is None else torch.device(device), find_model(model)
+    check_device(entry, device)
     folder = locate(model)
-    dtype = torch.float32 if device.type == "cpu" else find_model(model).dtype
-    options = {}
-    if "safety_checker" in read_json(folder / "model_index.json", str(folder)):
-        # It paints pictures black, which every detector would then count as "concept absent".
-        options = {"safety_checker": None, "requires_safety_checker": False}
+    variant, dtype = variant_of(folder), dtype_on(device, entry, folder)
+    given = set(LEFT_OUT) & read_json(folder / "model_index.json", str(folder)).keys()
+    options = dict.fromkeys(given) | ({"requires_safety_checker": False} if given else {})
     try:
         with quiet_loading():
             pipe = DiffusionPipeline.from_pretrained(
-                folder, use_safetensors=True, local_files_only=True, **{DTYPE: dtype}, **options
-            )
+                folder, variant=variant, use_safetensors=True, local_files_only=True,
+                **{DTYPE: dtype}, **options,
+            )  # fmt: skip
     except (OSError, ValueError, KeyError, AttributeError, TypeError, RuntimeError) as error:
-        reason = str(error).strip().partition("\n")[0][:200]
         raise UserError(
-            f"{folder} cannot be loaded as a pipeline ({reason}); save or download it again"
+            f"{folder} cannot be loaded as a pipeline ({hub.first_line(error)}); save or download"
+            " it again"
         ) from None
     for name, part in pipe.components.items():
         if isinstance(part, torch.nn.Module):
-            check_filled(folder / name, part)
+            check_filled(folder / name, part, variant)
     pipe.set_progress_bar_config(disable=True)
     return place(pipe, device)
 
 
 def fingerprint(folder: Path) -> str:
-    """16 hex digits that change whenever a file of a model folder does, but for what is only said
-    about the model: its card and its measured quality."""
+    """16 hex digits that change whenever a file of a model folder does that is loaded, but for what
+    is only said about the model: its card and its measured quality."""
     digest = hashlib.sha256()
-    said = lambda p: p.suffix == ".md" or p.name == "quality.json" or p.name[0] == "."  # noqa: E731
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and not said(p)):
+    for path in loaded_files(folder):
         digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
-        state = path.stat()
-        digest.update(_file_digest(path, state.st_size, state.st_mtime_ns))
+        digest.update(_file_digest(path))
     return digest.hexdigest()[:16]
 
 
+def _file_digest(path: Path) -> bytes:
+    """The SHA-256 of a file. In the hub's cache it is the name of what a link points to; that of
+    another large file is kept, under its place, size and time of change."""
+    real = Path(os.path.realpath(path))
+    if real.parent.name == "blobs" and re.fullmatch("[0-9a-f]{64}", real.name):
+        return bytes.fromhex(real.name)
+    state = real.stat()
+    return _hashed(real, state.st_size, state.st_mtime_ns)
+
+
 @functools.lru_cache(maxsize=4096)  # a web model has gigabytes, and every concept asks
-def _file_digest(path: Path, size: int, changed: int) -> bytes:
+def _hashed(path: Path, size: int, changed: int) -> bytes:
+    kept = CACHE / "sha256" / hashlib.sha256(f"{path}\0{size}\0{changed}".encode()).hexdigest()
+    with contextlib.suppress(OSError, ValueError):
+        if size >= LARGE and len(found := bytes.fromhex(kept.read_text())) == 32:
+            return found
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
+        found = hashlib.file_digest(file, "sha256").digest()
+    if size >= LARGE:
+        with contextlib.suppress(OSError):  # a home folder that cannot be written
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            write_text(kept, found.hex())
+    return found

@@ -1,5 +1,6 @@
 """CLIP as a judge: images and texts as vectors in one space."""
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from transformers import (
 )
 
 from whitebear.errors import UserError
+from whitebear.models import hub
 from whitebear.models.load import check_weights, find_model, quiet_loading
 
 BATCH = 256
@@ -21,6 +23,7 @@ CPU = torch.device("cpu")
 # A judge that no supported generator contains, and its commit.
 SAME_CLIP_FOR_ALL = "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"
 SAME_CLIP_REVISION = "1a25a446712ba5ee05982a381eed697ef9b435cf"
+LOADED = ["*.json", "merges.txt", "model*.safetensors"]  # of a CLIP on the hub
 
 
 def batches(images: np.ndarray) -> list[np.ndarray]:
@@ -70,13 +73,32 @@ class Clip:
 def load_clip(source: str | Path = "pocket", device: str | torch.device = CPU) -> Clip:
     """CLIP of a pipeline folder with an image tower ("pocket"), a CLIPModel folder or a hub id."""
     device = torch.device(device)
-    folder = Path(find_model("pocket").source if source == "pocket" else source)
+    folder = locate_clip(find_model("pocket").source if source == "pocket" else source)
     with quiet_loading():
         if (folder / "image_encoder").is_dir():
             return _clip_of_pipeline(folder, device)
-        if folder.exists():
+        return _clip_of_model(folder, device)
+
+
+def locate_clip(source: str | Path) -> Path:
+    """The checked local folder of a CLIP; a hub id is downloaded on first use. Raises `UserError`,
+    which says what to do without a network."""
+    folder = Path(source)
+    if folder.exists():
+        if not (folder / "image_encoder").is_dir():
             check_weights(folder)
-        return _clip_of_model(str(source), device)
+        return folder
+    same = str(source) == SAME_CLIP_FOR_ALL
+    revision = SAME_CLIP_REVISION if same else None
+    kept = hub.in_cache(str(source), revision)
+    with contextlib.suppress(UserError):
+        if kept is not None:
+            check_weights(kept)
+            return kept
+    what = f"CLIP {source}{', the judge of pictures of web models (0.6 GB),' if same else ''}"
+    folder = hub.fetch_files(what, str(source), revision, LOADED)
+    check_weights(folder)
+    return folder
 
 
 def _clip_of_pipeline(folder: Path, device: torch.device) -> Clip:
@@ -101,19 +123,16 @@ def _clip_of_pipeline(folder: Path, device: torch.device) -> Clip:
     )
 
 
-def _clip_of_model(source: str, device: torch.device) -> Clip:
-    pin = {"revision": SAME_CLIP_REVISION} if source == SAME_CLIP_FOR_ALL else {}
+def _clip_of_model(folder: Path, device: torch.device) -> Clip:
     try:
-        options = {"use_safetensors": True, "dtype": torch.float32, **pin}
-        model = CLIPModel.from_pretrained(source, **options).eval()
-        tokenizer, processor = (
-            CLIPTokenizer.from_pretrained(source, **pin),
-            CLIPImageProcessor.from_pretrained(source, **pin),
-        )
+        options = {"use_safetensors": True, "dtype": torch.float32}
+        model = CLIPModel.from_pretrained(folder, **options).eval()
+        tokenizer = CLIPTokenizer.from_pretrained(folder)
+        processor = CLIPImageProcessor.from_pretrained(folder)
     except (OSError, ValueError) as error:
-        reason = str(error).strip().partition("\n")[0][:200]
         raise UserError(
-            f"CLIP {source} cannot be loaded ({reason}); give a CLIPModel folder or hub id"
+            f"CLIP {folder} cannot be loaded ({hub.first_line(error)}); give a CLIPModel folder or"
+            " hub id"
         ) from None
     scale = float(model.logit_scale.detach().exp())
     model.to(device)

@@ -12,7 +12,14 @@ from scipy.special import expit
 from whitebear.errors import UserError
 from whitebear.files import MODELS
 from whitebear.models.load import find_model, fingerprint
-from whitebear.scoring.clip import CPU, SAME_CLIP_FOR_ALL, SAME_CLIP_REVISION, Clip, load_clip
+from whitebear.scoring.clip import (
+    CPU,
+    SAME_CLIP_FOR_ALL,
+    SAME_CLIP_REVISION,
+    Clip,
+    load_clip,
+    locate_clip,
+)
 from whitebear.scoring.detector import Detector, ZeroShotDetector
 
 
@@ -36,6 +43,12 @@ class Judge:
 
     def __init__(self, model: str, device: str | torch.device = CPU):
         self.pocket, self.source, self.device = is_pocket(model), clip_source(model), device
+
+    def fetch(self) -> None:
+        """Make sure that the judge is there; a public CLIP is downloaded on first use. Raises
+        `UserError`."""
+        if not self.pocket:
+            locate_clip(self.source)
 
     @cached_property
     def clip(self) -> Clip:

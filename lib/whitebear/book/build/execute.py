@@ -31,6 +31,7 @@ from whitebear.code import Code
 from whitebear.errors import UserError, exit_on_user_error
 from whitebear.files import ROOT
 
+OR_NONE = " | None"
 CELL_TIMEOUT = 3600  # seconds; papermill's own default is to wait for ever
 ON_COLAB = "if 'google.colab' in sys.modules:"
 JSON_TYPES = {
@@ -54,7 +55,8 @@ class NotebookError(UserError):
 
 
 def parameters_of(notebook: nbformat.NotebookNode, name: str) -> dict[str, str]:
-    """Name -> type of each parameter, read from lines like `seeds: int = 2  # images per cell`.
+    """Name -> type of each parameter, read from lines like `seeds: int = 2  # images per cell` or
+    `steps: int | None = None  # ...`.
 
     Raises `UserError` for a missing cell tagged `parameters` or an assignment without a type.
     """
@@ -71,7 +73,7 @@ def parameters_of(notebook: nbformat.NotebookNode, name: str) -> dict[str, str]:
                 " write one `name: type = value` a line"
             )
         kind = ast.unparse(line.annotation).partition("[")[0]
-        if kind not in JSON_TYPES:
+        if kind.removesuffix(OR_NONE) not in JSON_TYPES:
             raise UserError(
                 f"notebook {name}, parameter {line.target.id} has type {kind};"
                 f" use one of {', '.join(JSON_TYPES)}"
@@ -88,8 +90,10 @@ def check_parameters(notebook: nbformat.NotebookNode, name: str, parameters: dic
             raise UserError(
                 f"notebook {name} has no parameter {parameter!r}; it has {', '.join(types)}"
             )
-        expected = JSON_TYPES[types[parameter]]
-        wrong_bool = isinstance(value, bool) and types[parameter] != "bool"
+        kind = types[parameter].removesuffix(OR_NONE)
+        if value is None and kind != types[parameter]:
+            continue
+        expected, wrong_bool = JSON_TYPES[kind], isinstance(value, bool) and kind != "bool"
         if wrong_bool or not isinstance(value, expected):
             raise UserError(
                 f"notebook {name}, parameter {parameter} is {value!r} ({type(value).__name__});"
@@ -191,7 +195,8 @@ def _reason(error: Exception) -> str:
     if isinstance(error, PapermillExecutionError):
         return f"{error.ename}: {error.evalue}"
     if isinstance(error, CellTimeoutError):
-        return f"still running after {CELL_TIMEOUT} s"
+        limit = f"{CELL_TIMEOUT // 60} minutes, the limit of a cell"
+        return f"still running after {limit}; what it has drawn is kept: the same command goes on"
     return "its kernel died, as when memory runs out"
 
 
