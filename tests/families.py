@@ -75,17 +75,20 @@ def t5_encoder(tokenizer):
 
 
 def tiny_sdxl():
-    """Two text encoders over the same positions, pooled states, sizes as conditions."""
-    parts, tokenizer = tiny_pipeline(), tiny_tokenizer()
+    """Two text encoders over the same positions, the second padded with "!", pooled states, sizes
+    as conditions; its deeper layers have more heads."""
+    parts, tokenizer, second = tiny_pipeline(), tiny_tokenizer(), tiny_tokenizer()
+    second.pad_token = "!"
     torch.manual_seed(3)
     known = {key: value for key, value in parts.unet.config.items() if key[0] != "_"}
     config = known | {
         "addition_embed_type": "text_time", "addition_time_embed_dim": 8,
         "projection_class_embeddings_input_dim": WIDTH + 6 * 8, "cross_attention_dim": 2 * WIDTH,
+        "attention_head_dim": (2, 4),  # diffusers' name for the number of heads
     }  # fmt: skip
     return StableDiffusionXLPipeline(
-        vae=parts.vae, text_encoder=parts.text_encoder, tokenizer=tokenizer, tokenizer_2=tokenizer,
-        text_encoder_2=CLIPTextModelWithProjection(text_config(tokenizer)),
+        vae=parts.vae, text_encoder=parts.text_encoder, tokenizer=tokenizer, tokenizer_2=second,
+        text_encoder_2=CLIPTextModelWithProjection(text_config(second)),
         unet=UNet2DConditionModel(**config), scheduler=parts.scheduler, add_watermarker=False,
     )  # fmt: skip
 

@@ -4,10 +4,12 @@ import json
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from whitebear.book.chapters import told_to_forget as answers
+from whitebear.book.chapters import told_to_forget as answers, where_the_word_travels
 from whitebear.book.report import phrases, rules
+from whitebear.measures import swaps
 from whitebear.prompts import prompt_grid
 from whitebear.stats import Estimate, add_control
 
@@ -20,6 +22,22 @@ def made_up(world, conditions=CONDITIONS, **chances):
     table = prompt_grid(list(world.objects[:6]), conditions, 10, world=world)
     share = np.random.default_rng(0).permuted(np.linspace(0, 1, len(table), endpoint=False))
     return table.assign(present=share < table.condition.map(chance), model="pocket")
+
+
+NOTHING = Estimate(math.nan, math.nan, math.nan, 0, 0)
+
+
+def test_prose_prints_no_nan():
+    """As where a judge finds everything, or nothing, or there is one concept."""
+    assert phrases.signed(NOTHING) == "undefined"
+    assert phrases.signed(Estimate(-0.03, math.nan, math.nan, 4, 1)) == "−0.030"
+    assert phrases.signed(Estimate(-0.03, -0.04, 0.01, 4, 2)) == "−0.030 [−0.040, 0.010]"
+    keys = [(swap.base, swap.source, part) for swap in swaps.SWAPS for part in swap.parts]
+    for known in (NOTHING, Estimate(0.5, 0.4, 0.6, 9, 3)):
+        shares = pd.Series({key: known if key[0] != "omit-picture" else NOTHING for key in keys})
+        text = where_the_word_travels.answer(pd.DataFrame({"share": shares}))
+        assert "nan" not in text and "undefined" not in text
+        assert "nowhere that could be told" in text
 
 
 def test_drawn_anyway(world):

@@ -138,7 +138,8 @@ class AttentionCapture(Listener):
 
         Coordinates: prompt (sample); timestep and sigma (step); place, queries and heads (layer);
         role (token); y, x, centres of the cells, 0 to 1 from the top left. `step` counts denoiser
-        calls: a second-order scheduler makes two a step, each with its own timestep.
+        calls: a second-order scheduler makes two a step, each with its own timestep. A layer with
+        fewer heads than another (SDXL, Stable Diffusion 2.1) has NaN for those that it lacks.
         Raises UserError where nothing was captured or runs of the block do not fit together.
         """
         import xarray as xr  # brings pandas, which hooks alone do not need
@@ -146,13 +147,8 @@ class AttentionCapture(Listener):
         if not self.expected:
             raise UserError("nothing was captured; call the pipeline inside the block")
         steps = {tuple(about["steps"]) for about in self.about}
-        heads = set(self.about[0]["heads"].values())
         if len(steps) > 1:
             raise UserError("the runs of this block have different steps; use one block for each")
-        if self.heads == "all" and len(heads) > 1:
-            raise UserError(
-                f"layers have {sorted(heads)} heads; choose layers of one kind with layers=..."
-            )
         data = xr.Dataset({name: xr.Variable(*self._variable(name)) for name in self.reduce})
         return data.assign_coords(self._coordinates()).assign_attrs(
             pipeline=type(self.pipe).__name__, scheduler=type(self.pipe.scheduler).__name__,
@@ -161,20 +157,24 @@ class AttentionCapture(Listener):
         )  # fmt: skip
 
     def _variable(self, name: str) -> tuple[list[str], np.ndarray]:
-        runs = [
-            torch.stack([torch.stack(layer, 1) for layer in run[name].values()], 2)
+        layers = [
+            [torch.stack(layer, 1).float().cpu() for layer in run[name].values()]
             for run in self.kept
-        ]  # each (sample, step, layer, ...)
+        ]  # run -> layer -> (sample, step, ...)
         dims = ["sample", "step", "layer"]
         dims += ["head"] if self.heads == "all" else []
         dims += {"mass": ["token"], "map": ["token", "y", "x"], "entropy": []}[name]
-        values = torch.cat(runs).float().cpu()
-        if wrong := int(values.isnan().sum()):
+        every = [layer for run in layers for layer in run]
+        if wrong := sum(int(layer.isnan().sum()) for layer in every):
             raise UserError(
-                f"{wrong} of {values.numel()} values of {name} are not numbers: the model computes"
-                f" beyond the range of {self.denoiser.dtype}; load it in bfloat16 or float32"
+                f"{wrong} of {sum(layer.numel() for layer in every)} values of {name} are not"
+                f" numbers: the model computes beyond the range of {self.denoiser.dtype}; load it"
+                " in bfloat16 or float32"
             )
-        return dims, values.numpy()
+        if self.heads == "all":
+            most = max(layer.shape[2] for layer in every)
+            layers = [[with_heads(layer, most) for layer in run] for run in layers]
+        return dims, torch.cat([torch.stack(run, 2) for run in layers]).numpy()
 
     def _coordinates(self) -> dict:
         about, steps = self.about[0], list(self.about[0]["steps"])
@@ -196,6 +196,13 @@ class AttentionCapture(Listener):
         if "map" in self.reduce:
             coords |= {"y": centres, "x": centres}
         return coords
+
+
+def with_heads(layer: torch.Tensor, most: int) -> torch.Tensor:
+    """(sample, step, head, ...) with `most` heads: NaN for those that a layer lacks."""
+    lacking = most - layer.shape[2]
+    none = layer.new_full((*layer.shape[:2], lacking, *layer.shape[3:]), torch.nan)
+    return torch.cat([layer, none], 2) if lacking else layer
 
 
 def part(tensor: torch.Tensor | None, rows: slice) -> torch.Tensor | None:

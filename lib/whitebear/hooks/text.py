@@ -21,15 +21,18 @@ if TYPE_CHECKING:
 BATCH = 64  # prompts at a time
 
 
-def text_states(pipe: DiffusionPipeline, prompts: Sequence[str]) -> dict[str, xr.Dataset]:
-    """Hidden states of each text encoder, by its name in the pipeline ("text_encoder", ...).
+def text_states(
+    pipe: DiffusionPipeline, prompts: Sequence[str], encoder: str | None = None
+) -> dict[str, xr.Dataset]:
+    """Hidden states of each text encoder, by its name in the pipeline ("text_encoder", ...), or of
+    the named one alone: those of a T5 take gigabytes.
 
     Each dataset has `states` (prompt, layer, position, feature), float32: layer 0 are the
     embeddings, the last layer is before the final norm; `last` (prompt, position, feature) is
     after it, which is what Stable Diffusion 1.x attends to. Coordinates role and token
     (prompt, position) tell what stands where.
 
-    Raises UserError for no prompts or a pipeline without text encoders.
+    Raises UserError for no prompts or a pipeline without such a text encoder.
 
     >>> from whitebear.models.load import load_pipeline
     >>> data = text_states(load_pipeline("pocket"), ["a bear", "no bear"])["text_encoder"]
@@ -42,15 +45,15 @@ def text_states(pipe: DiffusionPipeline, prompts: Sequence[str]) -> dict[str, xr
     if not prompts or not all(isinstance(text, str) for text in prompts):
         raise UserError("there are no prompts; give a list of texts")
     found = {}
-    for suffix in ("", "_2", "_3"):
-        encoder = getattr(pipe, f"text_encoder{suffix}", None)
-        if isinstance(encoder, nn.Module):
-            tokenizer = getattr(pipe, f"tokenizer{suffix}")
+    names = [f"text_encoder{suffix}" for suffix in ("", "_2", "_3")]
+    for name in names if encoder is None else [encoder]:
+        if isinstance(module := getattr(pipe, name, None), nn.Module):
+            tokenizer = getattr(pipe, name.replace("text_encoder", "tokenizer"))
             length = min(tokenizer.model_max_length, T5_LENGTH)
             segment, device = tokenise(tokenizer, prompts, 0, length), pipe._execution_device
-            found[f"text_encoder{suffix}"] = _states(encoder, segment, masks_text(pipe), device)
+            found[name] = _states(module, segment, masks_text(pipe), device)
     if not found:
-        raise UserError(f"{type(pipe).__name__} has no text encoder")
+        raise UserError(f"{type(pipe).__name__} has no {encoder or 'text encoder'}")
     return found
 
 

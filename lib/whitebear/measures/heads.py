@@ -23,7 +23,8 @@ def watch_heads(artist: Artist, table: pd.DataFrame) -> tuple[pd.DataFrame, xr.D
     """The rows of a grid drawn and judged, and attention to the concept's word head by head.
 
     Returns the rows with p_asked, present and logit, and a dataset as of `attention.watch` without
-    maps: mass (sample, step, layer, head, token).
+    maps: mass (sample, step, layer, head, token), NaN for heads that a layer lacks, which no mean
+    counts.
     """
     prompts = list(table.prompt)
     with capture_attention(
@@ -41,7 +42,8 @@ def aucs(data: xr.Dataset) -> xr.DataArray:
 def kept(data: xr.Dataset) -> dict[str, pd.DataFrame]:
     """What is published of `watch_heads`, as rows of `attention.tidy`: tokens, the mass of each
     token and role, mean over steps, layers and heads; heads, that of the concept in each head."""
-    return {"tokens": tidy(data.mass.mean(("step", "layer", "head"))), "heads": tidy(aucs(data))}
+    heads = tidy(aucs(data)).dropna(subset="mass", ignore_index=True)
+    return {"tokens": tidy(data.mass.mean(("step", "layer", "head"))), "heads": heads}
 
 
 def as_share(data: xr.Dataset, denominator: str) -> np.ndarray:
@@ -79,12 +81,13 @@ def by_layer(table: pd.DataFrame, data: xr.Dataset) -> pd.DataFrame:
 
 
 def by_head(table: pd.DataFrame, data: xr.Dataset, condition: str) -> pd.DataFrame:
-    """Change of the AUC under one condition for each layer (rows) and head (columns)."""
+    """Change of the AUC under one condition for each layer (rows) and head (columns); NaN where a
+    layer lacks a head."""
     auc, rows = aucs(data), {}
     for name in data.layer.values:
         some = auc.sel(layer=name)
         rows[name] = [_changes(table, some.isel(head=h).values).difference[condition].value
-                      for h in range(some.sizes["head"])]  # fmt: skip
+                      for h in range(int(some.heads))]  # fmt: skip
     return pd.DataFrame.from_dict(rows, orient="index")
 
 

@@ -45,7 +45,7 @@ def vectors(
     length, parts = min(tokenizer.model_max_length, T5_LENGTH), []
     for start in range(0, len(unique), BATCH):
         some = unique[start : start + BATCH]
-        states = text_states(pipe, [prompt for prompt, _ in some])[encoder]
+        states = text_states(pipe, [prompt for prompt, _ in some], encoder)[encoder]
         offsets = tokenise(tokenizer, [prompt for prompt, _ in some], 0, length).offsets
         parts.append(_at_places(states, offsets, [spans for _, spans in some]))
     row_of = {key: i for i, key in enumerate(unique)}

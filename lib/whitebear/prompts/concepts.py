@@ -181,6 +181,12 @@ def _check_name(name: str) -> None:
         )
 
 
+def _places(world: Concepts) -> set[str]:
+    """The words for backgrounds: "city" and "street" for a city street."""
+    nouns = (world.concept(name).noun for name in world.backgrounds)
+    return {*world.backgrounds, *(noun.split()[-1] for noun in nouns)}
+
+
 def check_concepts(concepts: Sequence[str], world: Concepts, free: bool = False) -> list[str]:
     """Concepts as a checked list: names of the world's objects, colours and styles, or any plain
     noun phrase where `free`. [] is every object of the world, or of the list for web models."""
@@ -192,6 +198,11 @@ def check_concepts(concepts: Sequence[str], world: Concepts, free: bool = False)
         _check_name(name)
         if not free and name not in known:
             raise UserError(f"unknown concept {name!r}; {nearest(name, known)}")
+        if free and name.lower().split()[-1] in _places(world):
+            raise UserError(
+                f"concept {name!r} is a place that pictures without it are set in"
+                f" ({', '.join(world.backgrounds)}); choose something else"
+            )
     if len(set(names)) < len(names):
         raise UserError("concepts names something twice; name each concept once")
     return names

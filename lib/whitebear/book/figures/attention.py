@@ -157,10 +157,11 @@ def relative_changes(parts: dict[str, pd.DataFrame], names: dict[str, str] | Non
 
 @in_style
 def heads(table: pd.DataFrame) -> Figure:
-    """Change of the AUC for each layer and head: `table` of `attention_detail.by_head`."""
+    """Change of the AUC for each layer and head: `table` of `attention_detail.by_head`; a head that
+    a layer lacks is left white."""
     names = short_layers(table.index)
-    limit = float(np.abs(table.to_numpy()).max()) or 1.0
-    numbers = table.map(lambda change: f"{100 * change:+.1f}".replace("-", "−"))
+    limit = float(np.nanmax(np.abs(table.to_numpy(float)))) or 1.0
+    numbers = table.map(lambda x: "" if np.isnan(x) else f"{100 * x:+.1f}".replace("-", "−"))
     size = (1.6 + 0.62 * table.shape[1], 0.9 + 0.32 * len(table))
     figure, axes = plt.subplots(figsize=size)
     sns.heatmap(100 * table, ax=axes, cmap="PuOr_r", center=0, vmin=-100 * limit,

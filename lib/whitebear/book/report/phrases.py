@@ -17,9 +17,12 @@ def points(difference: Estimate) -> str:
 
 
 def signed(found: Estimate, digits: int = 3) -> str:
-    """ "+0.030 [−0.012, 0.071]" with proper minus signs."""
-    text = f"{found.value:+.{digits}f} [{found.low:.{digits}f}, {found.high:.{digits}f}]"
-    return text.replace("-", "−")
+    """ "+0.030 [−0.012, 0.071]" with proper minus signs; "undefined" where there is no number."""
+    if pd.isna(found.value):
+        return "undefined"
+    known = not pd.isna(found.low)
+    ends = f" [{found.low:.{digits}f}, {found.high:.{digits}f}]" if known else ""
+    return f"{found.value:+.{digits}f}{ends}".replace("-", "−")
 
 
 def quoted(condition: str) -> str:
