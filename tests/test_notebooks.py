@@ -53,18 +53,18 @@ def test_the_first_cell_is_the_same_everywhere_and_fits_the_release():
     assert "pip" not in source  # what is installed is decided by whitebear.colab, and tested
 
 
-def test_on_colab_the_first_cell_fetches_the_release_and_installs_little(tmp_path, monkeypatch):
+def test_on_colab_the_first_cell_fetches_the_book_and_installs_little(tmp_path, monkeypatch, capfd):
     """Run it as Colab would, with a release of its own to clone; pip is only listened to."""
     release, home, asked = tmp_path / "release", tmp_path / "content", []
     who = ["-c", "user.name=t", "-c", "user.email=t@t"]
     subprocess.run(["git", "init", "-q", str(release)], check=True)
     for name in ("pyproject.toml", "requirements.txt"):
         shutil.copy(ROOT / name, release)
-    for command in (["add", "."], ["commit", "-q", "-m", "release"], ["tag", "v0"]):
+    for command in (["add", "."], ["commit", "-q", "-m", "release"], ["branch", "-M", "v0"]):
         subprocess.run(["git", "-C", str(release), *who, *command], check=True)
     source = code(NOTEBOOKS[0])[0].source.replace("/content/white-bear", str(home))
     source = source.replace(CONFIG["repository"]["url"], release.as_uri())
-    source = source.replace(CONFIG["repository"]["branch"], "v0")
+    source = source.replace(f'"{CONFIG["repository"]["branch"]}"', '"v0"')
     real = subprocess.run
 
     def listened(command, **options):
@@ -80,8 +80,28 @@ def test_on_colab_the_first_cell_fetches_the_release_and_installs_little(tmp_pat
     for _ in range(2):  # the cell may be run again
         exec(source, {})
         assert Path.cwd() == home and sys.path[0] == f"{home}/lib"
+        assert sys.path.count(f"{home}/lib") == 1
+        (line,) = "".join(capfd.readouterr()).splitlines()  # nothing of git's
+        assert line.startswith(f"White Bear is in {home}. Kept: torch 2.11.0+cu128")
     assert [command[0] for command in asked] == ["git", sys.executable, sys.executable]
     assert asked[1][-2:] == ["resvg_py==0.5.0", "torch==2.11.0+cu128"]
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_without_a_network_the_first_cell_says_so_in_one_line(left, tmp_path, monkeypatch):
+    """left: a folder that an earlier try left behind, which git does not clone into."""
+    home = tmp_path / "content"
+    if left:
+        (home / ".git").mkdir(parents=True)
+    source = code(NOTEBOOKS[0])[0].source.replace("/content/white-bear", str(home))
+    source = source.replace(CONFIG["repository"]["url"], (tmp_path / "nowhere").as_uri())
+    monkeypatch.setitem(sys.modules, "google.colab", sys)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        exec(source, {})
+    said = "already exists" if left else "nowhere' does not appear"
+    assert said in str(stop.value) and "run the cell again" in str(stop.value)
+    assert "\n" not in str(stop.value) and Path.cwd() == tmp_path
 
 
 @each
