@@ -73,10 +73,13 @@ def test_results_come_in_the_order_of_the_rows(tmp_path, table):
     assert double.concept.is_monotonic_increasing and len(double) == 2 * len(mixed)
 
 
-def test_an_interrupted_measurement_goes_on_where_it_stopped(tmp_path, table):
+def test_an_interrupted_measurement_goes_on_where_it_stopped(tmp_path, table, capsys):
     STOP.add("owl")
     with pytest.raises(KeyboardInterrupt):
         counted(tmp_path, table)
+    said = capsys.readouterr().out
+    assert said.startswith("Interrupted. 1 of 2 concepts are kept: run this again to go on")
+    assert said.endswith("concepts = ['bear'].\n")
     STOP.clear()
     rows, numbers, data = counted(tmp_path, table)
     assert ASKED == ["bear", "owl", "owl"]

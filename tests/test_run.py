@@ -154,7 +154,7 @@ def test_what_an_interrupted_run_has_drawn_can_be_looked_at(settings, made, monk
     assert len(so_far(run)) == len(whole)
 
 
-def test_one_bar_counts_what_is_still_to_be_drawn(settings, monkeypatch):
+def test_one_bar_counts_all_pictures(settings, monkeypatch):
     bars, real = [], run_module.tqdm
 
     def kept(*given, **options):
@@ -164,9 +164,10 @@ def test_one_bar_counts_what_is_still_to_be_drawn(settings, monkeypatch):
     monkeypatch.setattr(run_module, "tqdm", kept)
     whole = run_grid(Run(**settings))
     (bar,) = bars
-    assert bar.n == bar.total == len(whole)
+    assert bar.n == bar.total == len(whole) and bar.initial == 0
     more = run_grid(Run(**settings | {"concepts": ["bear", "garbage truck", "owl"]}))
-    assert bars[1].n == bars[1].total == len(more) - len(whole)  # grown, nothing made again
+    assert bars[1].n == bars[1].total == len(more)
+    assert bars[1].initial == len(whole)  # grown, nothing made again
 
 
 def test_steps_and_guidance_are_the_authors_where_none_are_given(settings):

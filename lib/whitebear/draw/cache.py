@@ -37,7 +37,7 @@ class Cache:
         measure: a function of a module. It returns an array (rows first), a table, a dataset
         (dimension sample), or a tuple of such; so does this. What has not a row for each row of
         the grid comes concept after concept. Interrupt it at any time: a rerun goes on with the
-        first concept that is not finished.
+        first concept that is not finished, and one with fewer concepts shows what there is.
         """
         name = re.sub(r"[^a-z0-9]+", "-", measure.__qualname__.lower())
         if not len(table):
@@ -48,12 +48,27 @@ class Cache:
             plain = re.sub(r"[^a-z0-9]+", "-", concept.lower())
             folder = self.folder / f"{name}-{plain}-{digest(state, rows.to_dict('list'))}"
             if not folder.is_dir():
-                found = measure(artist, rows)
+                try:
+                    found = measure(artist, rows)
+                except KeyboardInterrupt:
+                    print(f"Interrupted. {_finished(groups, len(done))}")
+                    raise
                 _write(folder, found if isinstance(found, tuple) else (found,))
             done.append(_read(folder))
         places = np.concatenate([groups.indices[concept] for concept, _ in groups])
         joined = tuple(_join(parts, np.argsort(places)) for parts in zip(*done, strict=True))
         return joined if len(joined) > 1 else joined[0]
+
+
+def _finished(groups, n: int) -> str:
+    """What there is of the first n concepts, and how to go on."""
+    names = [concept for concept, _ in groups][:n]
+    if not names:
+        return "No concept is finished yet; run this again to begin anew."
+    return (
+        f"{n} of {groups.ngroups} concepts are kept: run this again to go on, or look at these with"
+        f" concepts = {names}."
+    )
 
 
 def _write(folder: Path, parts: tuple[Part, ...]) -> None:

@@ -116,14 +116,14 @@ def run_chunk(spec: ChunkSpec, progress: bool = True) -> Path:
 
 
 def _chunk(spec: ChunkSpec, bar: tqdm) -> Path:
-    """`run_chunk`, told to a bar whose total counts the rows of this chunk."""
+    """`run_chunk`, told to a bar that counts the rows of this chunk among others."""
     folder = check_writable(Path(spec.output) / "chunks")
     artist, table = Artist(spec.model, spec.steps, spec.guidance), _rows(spec)
     settings = _settings(artist, spec)
     decisive = settings, spec.keep_images, *table.to_dict("list").values()
     path = folder / f"{_plain(spec.concept)}-{digest(*decisive)}.parquet"
     if _is_whole(path):
-        bar.total -= len(table)
+        _skip(bar, len(table))
     else:
         kept = check_writable(_kept(spec, settings))
         table = table.assign(key=_row_keys(spec, table))
@@ -198,9 +198,18 @@ def _rows(spec: ChunkSpec) -> pd.DataFrame:
 
 
 def _bar(specs: list[ChunkSpec], progress: bool) -> tqdm:
-    """One bar for all pictures of some chunks; those that are found leave its total."""
+    """One bar for all pictures of some chunks."""
     total = sum(len(_rows(spec)) for spec in specs) if progress else 0
     return tqdm(total=total, desc="pictures", unit="img", disable=not progress)
+
+
+def _skip(bar: tqdm, found: int) -> None:
+    """Pictures that were there already: they count, but not for how fast it goes."""
+    if not bar.disable:
+        bar.n, bar.initial, bar.last_print_n = (
+            count + found for count in (bar.n, bar.initial, bar.last_print_n)
+        )
+        bar.refresh()
 
 
 def _plain(concept: str) -> str:
@@ -266,7 +275,7 @@ def _kept_rows(folder: Path) -> pd.DataFrame:
 def _make_missing(spec, table, kept: Path, artist: Artist, bar: tqdm) -> None:
     """Make and score what `kept` lacks: a file a batch, at the end one file for all."""
     missing = table[~table.key.isin(_kept_rows(kept).index)].drop_duplicates("key")
-    bar.total -= len(table) - len(missing)
+    _skip(bar, len(table) - len(missing))
     if not len(missing):
         return
     with find_method(spec.intervention)(artist, missing, spec.strength):
