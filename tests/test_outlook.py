@@ -101,6 +101,10 @@ def test_a_chapter_says_what_lies_ahead_and_fetches_the_judge_first(monkeypatch,
     monkeypatch.setattr(artist_module, "locate", lambda model: done.append(model))
     artist.ready(486)
     assert done == ["room", "judge", "sd15"]
+    done.clear()
+    del artist.folder
+    artist.ready(486, judged=False)
+    assert done == ["room", "sd15"]
     assert "sd15: 486 pictures of 50 steps on a CPU" in capsys.readouterr().out
 
 

@@ -83,17 +83,19 @@ class Artist:
             print(f"{self.model} is loaded in {kind}, {held(pipe)}.")
         return pipe
 
-    def ready(self, pictures: int) -> None:
+    def ready(self, pictures: int, judged: bool = True) -> None:
         """Say what lies ahead, and fetch the judge and then the model where they are not there yet;
         nothing is said of the pocket model.
 
-        pictures: how many are going to be drawn, about. Raises `UserError` for what this machine
-        cannot hold, and where something cannot be fetched, before anything is drawn.
+        pictures: how many are going to be drawn, about; judged: whether a judge is needed. Raises
+        `UserError` for what this machine cannot hold, and where something cannot be fetched,
+        before anything is drawn.
         """
         if not self.pocket:
             print(f"{outlook(self.entry, self.model, self.device, self.steps, pictures)}.")
             check_room(self.entry, self.model, self.device)
-        self.judge.fetch()
+        if judged:
+            self.judge.fetch()
         self.folder  # noqa: B018 - is fetched, and checked
 
     @property
