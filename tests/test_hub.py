@@ -13,7 +13,7 @@ from diffusers import DiffusionPipeline
 import families
 from conftest import tiny_pipeline
 from whitebear.draw.artist import Artist
-from whitebear.draw.grid import Run
+from whitebear.draw.grid import Run, run_grid
 from whitebear.errors import UserError
 from whitebear.models import hub, load
 from whitebear.models.folders import variant_of
@@ -219,6 +219,21 @@ def test_the_folder_for_results_is_proved_before_anything_is_fetched(cached, no_
 def test_a_judge_in_the_cache_is_loaded_without_a_network(tiny_clip_dir, cached):
     cached(tiny_clip_dir, clip.SAME_CLIP_FOR_ALL, clip.SAME_CLIP_REVISION)
     assert clip.load_clip(clip.SAME_CLIP_FOR_ALL).text(["a bear"]).shape[0] == 1
+
+
+def test_a_short_name_goes_its_whole_road_from_the_cache(
+    half, tiny_clip_dir, cached, no_hub, tmp_path, capsys
+):
+    """Located, announced, loaded, drawn, judged and calibrated, without a network."""
+    cached(half, SD15.source, SD15.revision)
+    cached(tiny_clip_dir, clip.SAME_CLIP_FOR_ALL, clip.SAME_CLIP_REVISION)
+    run = Run("sd15", ["bear", "owl"], ["affirm", "omit"], 2, 1, None, str(tmp_path / "out"))
+    table = run_grid(run, progress=False)
+    ahead, loaded = capsys.readouterr().out.splitlines()
+    assert ahead.startswith(f"sd15: {len(table)} pictures of 1 steps on a CPU, about ")
+    assert loaded == "sd15 is loaded in float32, all of it in the memory of the device."
+    assert table.guidance.eq(7.5).all() and table.logit.notna().all()
+    assert table.revision.eq(fingerprint(half)).all()
 
 
 # --- precision and memory -------------------------------------------------------------------------
