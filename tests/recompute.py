@@ -527,6 +527,140 @@ def exchanged_encoder(rows):
     return found
 
 
+# --- chapter 12: the arena ------------------------------------------------------------------------
+
+NEITHER = ("untouched", "other-seeds")
+STAYS = {
+    "pair": ("spares the second object of the prompt", "other_present"),
+    "absent": ("spares other objects", "other_present"),
+    "near": ("spares the nearest object", "other_present"),
+}
+
+
+@of("12_beyond_words")
+def arena():
+    parts = []
+    for folder in (RESULTS / "arena", RESULTS / "arena" / "small"):
+        records = {
+            path.stem: json.loads(path.read_text(encoding="utf-8"))
+            for path in sorted(folder.glob("*.json"))
+        }
+        parts.append((records, {name: read(folder / f"{name}.parquet") for name in records}))
+    return arena_claims(parts)
+
+
+def arena_claims(parts) -> dict[str, Found]:
+    """Claims about methods, each from the first plan that scored it, and about hypotheses, each
+    from the first plan that scored all that it compares. parts: (records, tables) of plans."""
+    found, hypotheses = {}, {}
+    for records, tables in parts:
+        scored = {name: table[table.use == "scored"] for name, table in tables.items()}
+        if not all(name in scored and len(scored[name]) for name in NEITHER):
+            continue
+        plain = scored[NEITHER[0]]
+        for name in set(scored) - set(NEITHER):
+            if len(scored[name]) and f"{name} leaves the concept out" not in found:
+                found |= of_method(name, scored[name], plain)
+        hypotheses = arena_hypotheses(records, tables, plain) | hypotheses
+    return found | hypotheses
+
+
+def under(rows: pd.DataFrame, other: pd.DataFrame, family: str, column="present") -> pd.DataFrame:
+    """A method's pictures of a family beside others at the same prompts and noise: hit, plain,
+    difference."""
+    keys = ["concept", "wording", "seed"]
+    its = other[other.family == ("held-out" if family == "placebo" else family)]
+    its = its[[*keys, column]].rename(columns={column: "its"})
+    both = rows[rows.family == family].merge(its, on=keys, how="left", validate="many_to_one")
+    hit, plain = both[column].astype(float), both.its.astype(float)
+    return both.assign(present=hit, hit=hit, plain=plain, difference=hit - plain)
+
+
+def in_words(one: Found) -> str:
+    ways = [
+        ("drawn anyway", one.high < 0.1),
+        ("left out", one.low >= 0.9),
+        ("mostly drawn anyway", one.high < 0.5),
+        ("mostly left out", one.low >= 0.5),
+    ]
+    return next((word for word, true in ways if true), "undecided")
+
+
+def of_method(name: str, rows: pd.DataFrame, plain: pd.DataFrame) -> dict[str, Found]:
+    """What it removes, what it spares, its placebo. Of a method that was trained several times the
+    value alone: the published interval speaks of trainings as well."""
+    removed = suppression_of_kind(under(rows, plain, "held-out"))
+    found = {f"{name} leaves the concept out": removed._replace(verdict=in_words(removed))}
+    for family, (text, column) in STAYS.items():
+        if (rows.family == family).any():
+            both = under(rows, plain, family, column)
+            change, near = change_of_kind(both), change_of_kind(both, 0.90)
+            kept = near.low > -0.05 and (family == "pair" or near.high < 0.05)
+            lost = change.high < 0 and change.value <= -0.05
+            verdict = "spared" if kept else "harmed" if lost else "open"
+            found[f"{name} {text}"] = change._replace(verdict=verdict)
+    if (rows.family == "placebo").any():
+        both = under(rows, plain, "placebo")
+        one, near = suppression_of_kind(both), change_of_kind(both, 0.90)
+        none = near.low > -0.05 and near.high < 0.05
+        some = one.value >= 0.1 and one.low > 0
+        verdict = "specific" if none else "unspecific" if some else "open"
+        found[f"{name} takes away only what it was told to (placebo)"] = one._replace(
+            verdict=verdict
+        )
+    several = rows.run.nunique() > 2
+    return {text: Found(one.value) if several else one for text, one in found.items()}
+
+
+def arena_hypotheses(records, tables, plain) -> dict[str, Found]:
+    """Those whose methods are all there, at the strengths that were declared for them."""
+
+    def rows(name):
+        table, fixed = tables[name], records[name]["entry"]["fixed"]
+        return table[table.use.isin(["scored", "fixed"]) & (table.strength == fixed)]
+
+    def removed(name):
+        return suppression_of_kind(under(rows(name), plain, "held-out"))
+
+    def there(*names):
+        return all(name in tables and (tables[name].use == "scored").any() for name in names)
+
+    found = {}
+    if there("uce-2025", "uce-2023", "uce-carrier"):
+        bare, tail, carrier = (removed(f"uce-{form}") for form in ("2025", "2023", "carrier"))
+        wrong = bare.value >= 0.5 or (tail.value < 0.5 and carrier.value < 0.5)
+        right = bare.value < 0.5 and tail.value > 0.5 and carrier.value > 0.5
+        found["Hypothesis 1: “UCE” is several methods"] = bare._replace(
+            said=tuple(100 * one.value for one in (bare, tail, carrier)),
+            verdict="refuted" if wrong else "holds" if right else "open",
+        )
+    if there("name-states", "suppress-states", "name-values"):
+        name, whole, turned = map(removed, ("name-states", "suppress-states", "name-values"))
+        more = change_of_kind(
+            under(rows("name-values"), rows("suppress-states"), "pair", "other_present")
+        )
+        right = name.value < 0.5 and whole.value >= 0.9 and turned.value >= 0.75 and more.low > 0
+        found["Hypothesis 2: the word is not where the word stands"] = name._replace(
+            said=tuple(100 * one.value for one in (name, whole, turned, more)),
+            verdict="holds" if right else "refuted",
+        )
+    if there("safree", "safree-published", "adavd"):
+        helper = change_of_kind(under(rows("safree"), rows("safree-published"), "held-out"))
+        gate = under(rows("adavd"), plain, "held-out")
+        change, near = change_of_kind(gate), change_of_kind(gate, 0.90)
+        wrong = helper.low <= 0 or change.high < -0.1
+        right = near.low > -0.1 and near.high < 0.1
+        found["Hypothesis 5: published rows contain a hidden helper"] = helper._replace(
+            said=(100 * helper.value, 100 * change.value),
+            verdict="refuted" if wrong else "holds" if right else "open",
+        )
+    if there("instruction"):
+        one = removed("instruction")
+        verdict = "holds" if one.value < 0.1 else "refuted" if one.low > 0 else "open"
+        found["An instruction in words reaches none of it"] = one._replace(verdict=verdict)
+    return found
+
+
 # --- chapters 06 and 07: attention ---------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 from whitebear import stats
 from whitebear.book.chapters import (
     another_encoder,
+    beyond_words,
     every_wording,
     told_to_forget,
     what_captions_said,
@@ -21,11 +22,12 @@ from whitebear.book.chapters import (
     why_it_fails,
 )
 from whitebear.book.chapters.what_captions_said import hypotheses
+from whitebear.book.report.arena import verdicts
 from whitebear.book.report.claim import Claim, as_records
 from whitebear.book.report.published import FILE, read_published
 from whitebear.files import RESULTS, write_text
 from whitebear.measures import swaps
-from whitebear.pocket.experiments import law, results as why
+from whitebear.pocket.experiments import arena_results, law, results as why
 from whitebear.pocket.experiments.dose import DOSE
 from whitebear.pocket.experiments.members import load_members
 from whitebear.pocket.experiments.repair import REPAIRS, Repair
@@ -78,6 +80,15 @@ def of_another_encoder() -> Remade:
     return another_encoder.predictions(another_encoder.by_wording(own, other)), {}
 
 
+def of_beyond_words() -> Remade:
+    parts = arena_results.load_published()
+    table = arena_results.summary(parts)
+    words = verdicts(table)
+    claims = beyond_words.claims(table, words, beyond_words.judged(parts))
+    answer = beyond_words.answer(parts, table, words)
+    return claims, {"answer": answer, "methods": len(beyond_words.methods(table))}
+
+
 REMADE = {
     "03_told_to_forget": of_told_to_forget,
     "04_every_wording": of_every_wording,
@@ -85,6 +96,7 @@ REMADE = {
     "09_why_it_fails": of_why_it_fails,
     "10_what_captions_said": of_what_captions_said,
     "11_another_encoder": of_another_encoder,
+    "12_beyond_words": of_beyond_words,
 }
 NEED_WEIGHTS = {"09_why_it_fails": ("A probe", "What is obeyed", "Giving", "Taking")}
 

@@ -24,6 +24,7 @@ from whitebear.hooks import capture_attention, patch_text, text_states
 from whitebear.interventions import negative_prompt
 from whitebear.measures import attention, swaps as patching, text_states as encoder_states
 from whitebear.models.load import load_pipeline
+from whitebear.pocket.experiments import arena_results
 from whitebear.prompts import prompt_grid
 from whitebear.scoring import judge as scoring
 from whitebear.scoring.calibration import NEUTRAL, calibrate
@@ -95,6 +96,19 @@ def test_a_chapter_runs_on_any_model(folders, family, chapter, tmp_path, capsys)
     (notebook,) = (ROOT / "notebooks").glob(f"{chapter}_*.ipynb")
     run_notebook(notebook, parameters)
     assert list((tmp_path / "out").glob(f"{chapter}_*.json"))
+
+
+def test_the_arenas_small_version_runs_on_any_unet(folders, tmp_path, monkeypatch, capsys):
+    """Beside whatever is published for the pocket model; here nothing, since that takes a while."""
+    monkeypatch.setattr(arena_results.load_published, "__defaults__", ((),))
+    parameters = {
+        "model": str(folders / "sdxl"), "concepts": ["bear", "car"], "seeds": 8, "steps": 2,
+        "methods": ["instruction", "negative-prompt", "name-values", "uce-carrier"],
+        "output": str(tmp_path / "out"),
+    }  # fmt: skip
+    run_notebook(next((ROOT / "notebooks").glob("12_*.ipynb")), parameters)
+    assert (tmp_path / "out" / "12_beyond_words.json").is_file()
+    assert "0 methods beside the instruction" in capsys.readouterr().out
 
 
 @pytest.fixture(scope="module")

@@ -384,7 +384,8 @@ def judged(**lost):
         table = but(table, "held-out", "present", every) if every else table
         other = "other_present", 2 if name == "suppress_states" else 0
         tables[name.replace("_", "-")] = but(table, "pair", *other) if other[1] else table
-    return hypotheses(tables, dict.fromkeys(tables, 1.0), UNCHANGED)
+    found = hypotheses(tables, dict.fromkeys(tables, 1.0), UNCHANGED)
+    return {name: one.verdict for name, one in found.items()}
 
 
 def test_hypotheses_hold_and_are_refuted_by_the_numbers_that_were_declared():
@@ -583,7 +584,12 @@ def test_methods_of_one_place_share_a_colour_and_differ_in_their_marker():
 def test_pictures_of_the_same_noise_stand_below_each_other(published):
     _, tables = arena.load_arena(published[0].results)
     scored = {name: table[table.use == arena.SCORED] for name, table in tables.items()}
-    figure = figures.same_noise(scored, [*TWO, "crab"], "pair")
+    figure = figures.same_noise(scored, [*TWO, "crab"], ["pair"])
     assert len(figure.axes) == 4 * 2
-    with pytest.raises(UserError, match="no pictures of the family near were kept"):
-        figures.same_noise(scored, TWO, "near")
+    titles = [
+        axes.get_title() for axes in figures.same_noise(scored, TWO, ["plain", "absent"]).axes
+    ]
+    assert titles[:2] == ["bear\n", "owl\n"] and titles[2] == ""  # the gap between families
+    assert titles[3].endswith("(no bear)")
+    with pytest.raises(UserError, match="no pictures of the families near were kept"):
+        figures.same_noise(scored, TWO, ["near"])

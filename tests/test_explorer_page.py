@@ -86,7 +86,7 @@ def test_a_stored_widget_without_its_state_is_refused():
 
 
 def test_the_live_panel_is_not_on_the_page():
-    cells = nbformat.read(ROOT / "notebooks/13_explorer.ipynb", as_version=4).cells
+    cells = nbformat.read(ROOT / "notebooks/14_explorer.ipynb", as_version=4).cells
     kept = [cell.source for cell in cells if staging.KEPT in cell.metadata.get("tags", [])]
     assert kept == ["explorer_view.player(drawing)"]
     assert any("has no Python behind it" in cell.source for cell in cells)

@@ -61,7 +61,7 @@ def test_what_cannot_be_told_gets_no_verdict_but_the_last(rule):
                     "gained", "judged", "obeyed", "rival", "gain", "gain_low", "gain_high",
                     "learned", "refused", "whole", "picture", "text", "attention",
                     "blind", "bare", "tail", "carrier", "name", "everything", "turned", "kept",
-                    "helper"}  # fmt: skip
+                    "helper", "gone", "spared"}  # fmt: skip
     assert rule(nan, nan, **dict.fromkeys(names, math.nan)) == rule.otherwise
 
 

@@ -107,7 +107,7 @@ def test_the_search_finds_a_word(browser, site):
 def test_the_slider_of_the_explorer_moves_the_picture(browser, site):
     """With the keyboard and with the mouse, without a kernel, asking for nothing more."""
     page, wrong, asked = watched(browser)
-    page.goto(f"{site}/notebooks/13_explorer.html", wait_until="networkidle")
+    page.goto(f"{site}/notebooks/14_explorer.html", wait_until="networkidle")
     handle, frame = page.locator(".noUi-handle"), page.locator(".widget-subarea img")
     readout = page.locator(".widget-readout")
     handle.wait_for()  # a busy machine is idle on the network before its widgets are drawn,
@@ -130,7 +130,7 @@ def test_the_slider_of_the_explorer_moves_the_picture(browser, site):
 
 def test_the_live_panel_is_not_shown_dead(browser, site):
     page, *_ = watched(browser)
-    page.goto(f"{site}/notebooks/13_explorer.html", wait_until="networkidle")
+    page.goto(f"{site}/notebooks/14_explorer.html", wait_until="networkidle")
     page.locator(".widget-subarea").first.wait_for()  # drawn after the network has been quiet
     assert page.locator(".widget-subarea").count() == 1
     assert not page.locator("article .jupyter-button, article .widget-text").count()
@@ -139,4 +139,4 @@ def test_the_live_panel_is_not_shown_dead(browser, site):
 
 def test_only_pages_with_widgets_load_their_script():
     loading = {name for name in PAGES if "vendor/embed.js" in (HTML / name).read_text("utf-8")}
-    assert loading == {"notebooks/13_explorer.html"}
+    assert loading == {"notebooks/14_explorer.html"}

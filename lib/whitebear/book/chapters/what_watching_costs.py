@@ -1,4 +1,4 @@
-"""Chapter 12: what a benchmark of tools that watch attention says."""
+"""Chapter 13: what a benchmark of tools that watch attention says."""
 
 import numpy as np
 import pandas as pd

@@ -1,6 +1,7 @@
 """What the arena says: a verdict for each column, and the declared hypotheses."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -42,41 +43,78 @@ def _of(rule: rules.Rule, *estimates) -> str:
     return rule(*estimates) if all(isinstance(e, Estimate) for e in estimates) else ""
 
 
+@dataclass(frozen=True)
+class Judged:
+    """A declared hypothesis: its verdict, and the numbers that it rests on, by what they are."""
+
+    verdict: str
+    numbers: dict[str, Estimate]
+
+
 def hypotheses(
     tables: Mapping[str, pd.DataFrame], fixed: Mapping[str, float], untouched: pd.DataFrame
-) -> dict[str, str]:
-    """The verdict on each declared hypothesis whose methods were scored, at their fixed strengths.
+) -> dict[str, Judged]:
+    """Each declared hypothesis whose methods were scored, at their fixed strengths.
 
     tables: table `arena` by id; fixed: of methods.csv, by id; untouched: its scored pictures.
     """
+    held = _Held(tables, fixed, untouched)
+    judge = {"1": _forms, "2": _whole_prompt, "5": _helper, "words": _instructed}
+    return {key: judge[key](held) for key, names in NEEDS.items() if set(names) <= set(tables)}
 
-    def rows(name: str) -> pd.DataFrame:
-        table = tables[name]
-        return table[table.use.isin((SCORED, FIXED)) & (table.strength == fixed[name])]
 
-    def removed(name: str) -> Estimate:
-        return gone(against_untouched(rows(name), untouched, HELD_OUT))
+@dataclass(frozen=True)
+class _Held:
+    """The scored pictures of methods at their fixed strengths, held against others."""
 
-    def more(name: str, other: str, family: str, column: str) -> Estimate:
-        both = against_untouched(rows(name), rows(other), family, column)
-        return stats.paired_difference(both, over=factors(both))
+    tables: Mapping[str, pd.DataFrame]
+    fixed: Mapping[str, float]
+    untouched: pd.DataFrame
 
-    there = {key for key, names in NEEDS.items() if set(names) <= set(tables)}
-    found = {}
-    if "1" in there:
-        bare, tail, carrier = (removed(name).value for name in NEEDS["1"])
-        found["1"] = rules.FORMS(bare=bare, tail=tail, carrier=carrier)
-    if "2" in there:
-        name, everything, turned = (removed(which).value for which in NEEDS["2"])
-        kept = more("name-values", "suppress-states", PAIR, "other_present").low
-        found["2"] = rules.WHOLE_PROMPT(name=name, everything=everything, turned=turned, kept=kept)
-    if "5" in there:
-        helper = more("safree", "safree-published", HELD_OUT, "present").low
-        gate = against_untouched(rows("adavd"), untouched, HELD_OUT)
-        ends = (
-            stats.paired_difference(gate, level, factors(gate)) for level in (stats.LEVEL, 0.90)
-        )
-        found["5"] = rules.HELPER(*ends, helper=helper)
-    if "words" in there:
-        found["words"] = rules.INSTRUCTED(removed("instruction"))
-    return found
+    def rows(self, name: str) -> pd.DataFrame:
+        table = self.tables[name]
+        return table[table.use.isin((SCORED, FIXED)) & (table.strength == self.fixed[name])]
+
+    def removed(self, name: str) -> Estimate:
+        return gone(against_untouched(self.rows(name), self.untouched, HELD_OUT))
+
+    def more(self, name: str, other: str | None, family: str, column: str,
+             level: float = stats.LEVEL) -> Estimate:  # fmt: skip
+        """Its rate minus that of another method, of untouched for None."""
+        against = self.untouched if other is None else self.rows(other)
+        against = against[against.family == family]  # a placebo has the prompts of another family
+        both = against_untouched(self.rows(name), against, family, column)
+        return stats.paired_difference(both, level, factors(both))
+
+
+def _forms(held: _Held) -> Judged:
+    bare, tail, carrier = found = [held.removed(name) for name in NEEDS["1"]]
+    verdict = rules.FORMS(bare=bare.value, tail=tail.value, carrier=carrier.value)
+    names = ("last token of the bare name", "its tail", "the name in sentences")
+    return Judged(verdict, dict(zip(names, found, strict=True)))
+
+
+def _whole_prompt(held: _Held) -> Judged:
+    name, everything, turned = found = [held.removed(which) for which in NEEDS["2"]]
+    kept = held.more("name-values", "suppress-states", PAIR, "other_present")
+    verdict = rules.WHOLE_PROMPT(
+        name=name.value, everything=everything.value, turned=turned.value, kept=kept.low
+    )
+    names = ("state of the name zeroed", "end and padding too", "its values turned round",
+             "second object: turned minus zeroed")  # fmt: skip
+    return Judged(verdict, dict(zip(names, [*found, kept], strict=True)))
+
+
+def _helper(held: _Held) -> Judged:
+    helper = held.more("safree", "safree-published", HELD_OUT, "present")
+    gate, near = (held.more("adavd", None, HELD_OUT, "present", n) for n in (stats.LEVEL, 0.90))
+    verdict = rules.HELPER(gate, near, helper=helper.low)
+    return Judged(verdict, {
+        "taken away by the negative prompt": helper,
+        "change by the gate of the authors": gate,
+    })  # fmt: skip
+
+
+def _instructed(held: _Held) -> Judged:
+    found = held.removed("instruction")
+    return Judged(rules.INSTRUCTED(found), {"suppression by the instruction": found})

@@ -304,6 +304,12 @@ SPECIFIC = Rule(
     ),
     OPEN,
 )
+WORKS = Rule(
+    "The arena: does a method work at a price that can be told?",
+    "whether it is *left out* (gone), and how many of the three that are to stay are *spared*",
+    (("yes", "gone >= 1 and spared >= 3"),),
+    "not shown",
+)
 LEARNABLE = Rule(
     "Hypothesis 13: from captions that show it, a model learns to obey",
     "number of members whose doses are all there, that obey at a dose and not without examples"
