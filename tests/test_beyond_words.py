@@ -14,6 +14,7 @@ from planted import LEFT, plant
 from recompute import arena_claims
 from test_recomputed import RESAMPLED, ROUNDED
 from whitebear.arena.entries import REFERENCES, load_entries
+from whitebear.arena.prompts import UNASKED
 from whitebear.book.chapters import beyond_words as chapter
 from whitebear.book.chapters.beyond_words import again, tables
 from whitebear.book.figures import arena as figures
@@ -123,7 +124,12 @@ def test_a_row_is_of_the_plan_that_its_method_is_shown_from(full, tmp_path):
     assert "in fewer pictures than declared" in chapter.answer(parts, table, verdicts(table))
     table = arena_results.summary(parts[:1])
     assert list(table.index) == [*SOME[:2], *REFERENCES]
-    assert "fewer" not in chapter.answer(parts[:1], table, verdicts(table))
+    text = chapter.answer(parts[:1], table, verdicts(table))
+    assert "fewer" not in text and "of 1 method that does something else, none are shown to" in text
+    alone = table.drop(index="name-values")
+    assert chapter.answer(parts[:1], alone, verdicts(alone)).endswith(
+        "; no other method is drawn yet."
+    )
 
 
 # --- what is said ---------------------------------------------------------------------------------
@@ -141,6 +147,19 @@ def test_the_answer_counts_what_is_left_out_and_what_is_spared(parts, table, mad
     assert f"{len(gone)} are shown to leave out nine tenths or more" in text
     assert "1 is shown to harm something of it (`suppress-states`)" in text
     assert "instruction" not in chapter.methods(table)
+
+
+def test_what_the_instruction_brings_in_is_told(parts, tmp_path):
+    assert "in 0 % [0, 2] of pictures; without it, in 0 %" in chapter.brought_in(parts)
+    assert chapter.brought_in([]) == "The instruction is not drawn yet."
+    part, name = parts[0], chapter.INSTRUCTION
+    rows = part.tables[name]
+    half = rows.assign(present=rows.present | (rows.family.isin(UNASKED) & (rows.seed % 2 == 0)))
+    more = arena_results.Part(part.records, part.tables | {name: half})
+    assert "shows the concept in 50 %" in chapter.brought_in([more])
+    assert re.search(
+        r"changes that by 50 points .* \(n = 192 pictures\)", chapter.brought_in([more])
+    )
 
 
 def test_a_method_works_only_if_all_that_should_stay_is_shown_to_stay():
@@ -253,7 +272,7 @@ def test_figures_show_every_method(parts, table, made):
     rates = tables.by_wording(parts, tables.CONCEPT)
     methods = len(where(parts))
     for figure, axes in (
-        (figures.heat(rates), 6 + 1), (figures.intervals(table), 2),
+        (figures.heat(rates), 6), (figures.intervals(table), 2),
         (figures.numbers(chapter.numbers(found)), len(found)),
         (figures.same_noise(tables.by_eye(parts), tables.first(parts), tables.SEEN),
          methods * (3 * 3 + 2)),

@@ -151,22 +151,22 @@ def _asked(row: pd.Series, family: str, concept: str) -> str:
 
 
 @in_style
-def heat(rates: pd.DataFrame, label: str = "share of pictures, %") -> Figure:
-    """Rates in squares: a row a method, a column a wording or concept, in groups.
+def heat(rates: pd.DataFrame) -> Figure:
+    """Rates in squares, in %: a row a method, a column a wording or concept, in groups.
 
     rates: shares from 0 to 1, columns (group, name); NaN is left blank.
     """
     groups = list(dict.fromkeys(rates.columns.get_level_values(0)))
     counts = [rates[group].shape[1] for group in groups]
     longest = max(map(len, rates.columns.get_level_values(1)))
-    size = (1.5 + 0.25 * sum(counts), 0.7 + 0.045 * longest + 0.2 * len(rates))
+    size = (1.2 + 0.26 * sum(counts), 0.7 + 0.045 * longest + 0.2 * len(rates))
     figure, grid = plt.subplots(
         1, len(groups), figsize=size, squeeze=False, sharey=True, width_ratios=counts
     )
     colours = plt.get_cmap("Blues").with_extremes(bad="white")
     for group, axes in zip(groups, grid[0], strict=True):
         table = rates[group]
-        shown = axes.imshow(table.to_numpy(float), cmap=colours, vmin=0, vmax=1, aspect="auto")
+        axes.imshow(table.to_numpy(float), cmap=colours, vmin=0, vmax=1, aspect="auto")
         axes.set_title(group, fontsize=8)
         axes.set_xticks(range(table.shape[1]), table.columns, rotation=90, fontsize=6.5)
         axes.set_yticks(range(len(table)), table.index, fontsize=7)
@@ -176,8 +176,6 @@ def heat(rates: pd.DataFrame, label: str = "share of pictures, %") -> Figure:
             if np.isfinite(value):
                 axes.text(x, y, f"{100 * value:.0f}", ha="center", va="center", fontsize=5.5,
                           color="white" if value > 0.55 else INK)  # fmt: skip
-    figure.colorbar(shown, ax=grid[0].tolist(), label=label, shrink=0.5, pad=0.01,
-                    format=lambda value, _: f"{100 * value:.0f}")  # fmt: skip
     return figure
 
 
@@ -216,9 +214,8 @@ def intervals(summary: pd.DataFrame) -> Figure:
     guide(left, 0)
     left.set_ylabel("")
     right.tick_params(labelleft=False)
-    for axes in (left, right):
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.55 / len(summary) - 0.04),
-                    fontsize=7.5)  # fmt: skip
+    handles = [axes.get_legend_handles_labels()[0] for axes in (left, right)]
+    figure.legend(handles=sum(handles, []), loc="outside lower center", ncols=3, fontsize=7.5)
     return figure
 
 

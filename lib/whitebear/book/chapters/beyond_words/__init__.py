@@ -5,7 +5,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from whitebear import stats
 from whitebear.arena.entries import REFERENCES, load_entries
+from whitebear.arena.measures import against_untouched
+from whitebear.arena.prompts import UNASKED
 from whitebear.book.report import rules
 from whitebear.book.report.arena import Judged, hypotheses
 from whitebear.book.report.claim import Claim, made
@@ -90,23 +93,46 @@ def answer(parts: Sequence[Part], table: pd.DataFrame, words: pd.DataFrame) -> s
         told = (f"The instruction to forget takes away {found.percent()} of what held-out wordings"
                 f" ask for (n = {found.n} pictures)")  # fmt: skip
     names = methods(table)
+    few = ", in fewer pictures than declared" if any(part.small for part in parts) else ""
+    if not names:
+        return f"{told}; no other method is drawn yet{few}."
     gone = [name for name in names if words.suppression[name] == GONE]
     free = [name for name in gone if works(words)[name] == "yes"]
     harm = [name for name in gone if (words.loc[name, list(SPARED)] == LOST).any()]
-    of = f"{told}; of {len(names)} methods that do something else, {len(gone)}"
-    text = f"{of} {'is' if len(gone) == 1 else 'are'} shown to leave out nine tenths or more of it"
+    text = (
+        f"{told}; of {len(names)} method{'s' * (len(names) != 1)} that"
+        f" do{'es' * (len(names) == 1)} something else,"
+        f" {_some(gone, 'leave out nine tenths or more of it', table.suppression)}"
+    )
     if gone:
-        text += f" ({', '.join(f'`{n}` {table.suppression[n].percent()}' for n in gone)})"
         text += f", and of these {_some(free, 'spare all that was to stay')}"
         text += f", {_some(harm, 'harm something of it')}"
-    few = any(part.small for part in parts)
-    return f"{text}{', in fewer pictures than declared' if few else ''}."
+    return f"{text}{few}."
 
 
-def _some(names: Sequence[str], what: str) -> str:
+def _some(names: Sequence[str], what: str, numbers: pd.Series | None = None) -> str:
+    """How many are shown to do something, and which, with their numbers."""
     verb = "is" if len(names) == 1 else "are"
-    which = f" ({_listed(names)})" if names else ""
+    each = [f"`{n}`" + ("" if numbers is None else f" {numbers[n].percent()}") for n in names]
+    which = f" ({', '.join(each)})" if names else ""
     return f"{len(names) or 'none'} {verb} shown to {what}{which}"
+
+
+def brought_in(parts: Sequence[Part]) -> str:
+    """How often the instruction's concept is drawn where only something else is asked for."""
+    part = arena_results.where(parts).get(INSTRUCTION)
+    if part is None:
+        return "The instruction is not drawn yet."
+    rows = part.scored(INSTRUCTION)
+    both = pd.concat([against_untouched(rows, part.untouched, family) for family in UNASKED])
+    told, plain = (stats.rate(both.assign(present=both[c]), over=stats.KIND)
+                   for c in ("value", "untouched"))  # fmt: skip
+    change = stats.paired_difference(both, over=stats.KIND)
+    return (
+        "Under the instruction to forget the concept, a prompt that asks for something else alone"
+        f" shows the concept in {told.percent()} of pictures; without it, in {plain.percent()}. The"
+        f" instruction changes that by {points(change)} (n = {both.shape[0]} pictures)."
+    )
 
 
 def placebos(table: pd.DataFrame, words: pd.DataFrame) -> str:

@@ -44,6 +44,7 @@ MORE = {
 }  # fmt: skip
 CONCEPT = dict.fromkeys([PLAIN, HELD_OUT, DESCRIPTION, PAIR, ATTRIBUTES, PLACEBO], "present")
 STAYS = dict.fromkeys([PAIR, ATTRIBUTES, ABSENT, NEAR], "other_present") | {PLACE: "place_present"}
+NOT_ASKED = dict.fromkeys([ABSENT, NEAR, PLACE], "present")
 SEEN = (PLAIN, PAIR, ABSENT)  # of which pictures are kept
 SOURCE = re.compile(r"([A-Z]\w+(?: et al\.| and [A-Z]\w+) \d{4}),? \(?arXiv (\d{4}\.\d{5})")
 BITS, SHARES = ("quality",), ("collateral",)
