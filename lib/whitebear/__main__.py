@@ -12,6 +12,7 @@ COMMANDS = {  # name -> module with its `main`, what it does
     "checks": ("book.build.checks", "store the outputs of a notebook's check cells"),
     "train": ("pocket.training.train", "train the pocket model and its detector"),
     "quality": ("pocket.training.quality", "measure the pocket model and write its card"),
+    "sweep": ("sweep.command", "run a grid on a cluster, or on several GPUs"),
     "teach": ("pocket.experiments.teach", "train the models of the chapter Why it fails"),
     "population": ("pocket.experiments.population", "train models that learn to read from nothing"),
     "dose": ("pocket.experiments.dose", "count what captions say with which words"),

@@ -248,6 +248,12 @@ def _settings(artist: Artist, spec: ChunkSpec) -> str:
     return digest(*decisive)
 
 
+def decided_by(spec: ChunkSpec) -> str:
+    """Digest of all that decides the images of a chunk and their scores, but for its rows: model,
+    judge, sampling, intervention, versions of packages, and code."""
+    return _settings(Artist(spec.model, spec.steps, spec.guidance), spec)
+
+
 def _row_keys(spec: ChunkSpec, table: pd.DataFrame) -> list[str]:
     """What a row's scores follow from, under fixed settings; not how its wording is called."""
     png = table.seed.isin(spec.seeds[: spec.keep_images])
