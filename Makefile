@@ -27,9 +27,10 @@ unit: $(INSTALLED)  ## only the unit tests and the examples of docstrings: neith
 full: $(INSTALLED)  ## run every chapter at its published size and keep the numbers in data/results (resumable)
 	@$(BIN)/python -m whitebear publish
 
-bench: $(INSTALLED)  ## how fast: attention hooks beside their peers, the grid (20 min; leave the machine alone)
+bench: $(INSTALLED)  ## how fast: attention hooks beside their peers, the grid, ten million rows (30 min; leave the machine alone)
 	$(BIN)/python tests/bench/bench_attention.py
 	$(BIN)/python tests/bench/bench_run.py
+	$(BIN)/python tests/bench/bench_sweep.py
 
 lint: $(INSTALLED)  ## style of code and notebooks
 	$(BIN)/ruff check .

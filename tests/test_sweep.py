@@ -371,6 +371,16 @@ def test_without_the_engine_one_line_says_what_to_install(tmp_path, monkeypatch,
     assert said == f"error: {engine.INSTALL}\n" and 'pip install ".[sweep]"' in said
 
 
+def test_what_follows_two_hyphens_is_for_the_engine(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(command, "check_engine", lambda: None)
+    monkeypatch.setattr(command, "sweep", lambda *given: told.extend(given) or True)
+    monkeypatch.setattr(command, "write_manifest", lambda folder: None)
+    command.main([str(written(tmp_path)), "--pilot", "--", "--cores", "4"])
+    assert told[-2:] == [True, ["--cores", "4"]]
+    assert "--cores" in engine.command(tmp_path, profile_folder("local"), told[-1])
+
+
 def test_status_and_collect_of_a_folder_that_is_none(tmp_path, capsys):
     for what in ("--status", "--collect"):
         with pytest.raises(SystemExit):

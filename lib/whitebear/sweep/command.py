@@ -11,6 +11,7 @@ What follows `--` is for Snakemake. In place of a plan, --status and --collect t
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from whitebear.errors import UserError, exit_on_user_error
@@ -23,6 +24,8 @@ from whitebear.sweep.status import report
 @exit_on_user_error
 def main(arguments: list[str] | None = None) -> None:
     """The command; see the module."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    end = arguments.index("--") if "--" in arguments else len(arguments)
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -33,10 +36,9 @@ def main(arguments: list[str] | None = None) -> None:
     what.add_argument("--status", action="store_true", help="done, running, failed, missing")
     what.add_argument("--collect", action="store_true", help="verify all parts and join them")
     what.add_argument("--job", metavar="NAME", help="make the parts of a job, as the engine asks")
-    parser.add_argument("more", nargs="*", help="options for Snakemake, after --")
-    args = parser.parse_args(arguments)
+    args = parser.parse_args(arguments[:end])
     try:
-        _do(args)
+        _do(args, arguments[end + 1 :])
     except OSError as error:
         place = error.filename or args.plan
         raise UserError(
@@ -44,7 +46,7 @@ def main(arguments: list[str] | None = None) -> None:
         ) from None
 
 
-def _do(args: argparse.Namespace) -> None:
+def _do(args: argparse.Namespace, more: list[str]) -> None:
     if args.status:
         print(report(folder_of(args.plan)))
     elif args.collect:
@@ -52,17 +54,17 @@ def _do(args: argparse.Namespace) -> None:
     elif args.job:
         run_job(Path(args.plan), args.job)
     else:
-        _sweep(args)
+        _sweep(args, more)
 
 
-def _sweep(args: argparse.Namespace) -> None:
+def _sweep(args: argparse.Namespace, more: list[str]) -> None:
     check_engine()
     from whitebear.models.load import VERSIONS
 
     plan = _plan(args.plan)
     folder, profile = plan.output, profile_folder(args.profile)
     said, versions = plan.said(), ", ".join(VERSIONS)
-    done = sweep(folder, said, versions, plan.parts, profile, args.pilot, args.more)
+    done = sweep(folder, said, versions, plan.parts, profile, args.pilot, more)
     write_manifest(folder)
     if not done and not args.pilot:
         print(report(folder))

@@ -209,7 +209,8 @@ def _sampling(model: str, value: object) -> tuple[int, float]:
             " one of them, or {}"
         )
     artist = Artist(model, **value)
-    artist.folder  # noqa: B018 - is fetched, and checked, before any work
+    artist.judge.fetch()
+    artist.folder  # noqa: B018 - both are fetched, and checked, before any work
     return artist.steps, float(artist.guidance)
 
 
