@@ -29,6 +29,7 @@ ONLY_IN = {  # package from outside -> the rooms that may import it
     "seaborn": ("book/figures",),
     "resvg_py": ("pocket/world",),
     "onnx": ("book/live",),
+    "bs4": ("book/build",),
     "papermill": ("book/build",),
     "yaml": ("book/build", "sweep"),
     "sphinx": ("book/build",),

@@ -14,6 +14,7 @@ import nbformat
 import yaml
 
 from whitebear import tables
+from whitebear.book.build import pages
 from whitebear.book.build.execute import numbers_of
 from whitebear.book.live import examples, scripts
 from whitebear.book.live.keep import kept
@@ -189,8 +190,9 @@ def build_site(stage_dir: Path, html: Path) -> bool:
     and a failed build leaves the last good site. Raises `UserError` with Sphinx's own complaints.
     """
     # The toolchain is part of what the site depends on: its versions are in the lock file.
-    lock = (stage_dir.parents[1] / "requirements.txt").read_bytes()
-    key = tree_digest(stage_dir) + hashlib.sha256(lock).hexdigest()
+    tools = (stage_dir.parents[1] / "requirements.txt").read_bytes()
+    tools += Path(pages.__file__).read_bytes()
+    key = tree_digest(stage_dir) + hashlib.sha256(tools).hexdigest()
     mark = html / ".built-from"
     if mark.is_file() and mark.read_text() == key:
         return False
@@ -200,6 +202,7 @@ def build_site(stage_dir: Path, html: Path) -> bool:
     fresh = work / "_build" / "html"
     if log.returncode or not (fresh / "index.html").is_file():
         raise UserError(f"the site could not be built: {_complaints(log.stdout)}")
+    pages.mend_site(fresh)
     (fresh / mark.name).write_text(key)
     shutil.rmtree(html, ignore_errors=True)
     os.replace(fresh, html)
