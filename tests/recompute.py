@@ -3,7 +3,8 @@
 This file shares no code with the library: numpy and pandas, the formulas written out. A function a
 kind of claim says which tables it needs; where one has not been published yet, it is not called.
 Intervals resample concepts; those of a kind of instruction are an analysis of variance of wordings
-by concepts. Where models were trained several times, the value alone is computed.
+by concepts; that of a rank correlation is not computed, nor are those where models were trained
+several times.
 """
 
 import json
@@ -190,6 +191,8 @@ def over_both(rows: pd.DataFrame, top: str, bottom: str, level=0.95) -> tuple[fl
 
 
 def rate_of_kind(rows: pd.DataFrame) -> Found:
+    if rows.wording.nunique() < 2:
+        return rate(rows)
     value, half = over_both(rows.assign(hit=rows.present.astype(float), one=1.0), "hit", "one")
     centre = logit(value)
     wide = half / (value * (1 - value)) if half else 0
@@ -209,6 +212,33 @@ def suppression_of_kind(rows: pd.DataFrame) -> Found:
     low, high = wilson(rows.hit.sum(), len(rows))
     ends = 1 - kept, 1 - kept - half, min(1 - kept + half, 1.0)
     return wider(ends, (1 - high / rows.plain.mean(), 1 - low / rows.plain.mean()))
+
+
+def extremes(values, digits: int) -> list[float]:
+    """The lowest and the highest; once, where they are printed alike."""
+    ends = [min(values), max(values)]
+    return ends[: len({f"{end:+.{digits}f}" for end in ends})]
+
+
+def moves(found: Found) -> str | None:
+    """Falls or rises by a tenth, for certain, or changes by less; None where another bootstrap
+    could say otherwise."""
+    ends, near = (found.low, found.high), 0.06 * (found.high - found.low)
+    if any(abs(abs(end) - 0.1) < near for end in ends):
+        return None
+    if found.low > -0.1 and found.high < 0.1:
+        return "stays"
+    return "falls" if found.high <= -0.1 else "rises" if found.low >= 0.1 else "undecided"
+
+
+def part_of(found: Found, whole: float) -> Found:
+    return Found(found.value / whole, found.low / whole, found.high / whole)
+
+
+def each_wording(pairs: pd.DataFrame):
+    """(its text in short, its pairs) of every wording, in no order."""
+    texts = pd.read_csv(PROMPTS).set_index("id").text
+    return [(f"“{in_short(texts[w])}”", some) for w, some in pairs.groupby("wording")]
 
 
 def ends_of(values) -> list[float]:
@@ -282,13 +312,18 @@ def in_short(text: str) -> str:
 def moved(rows):
     rows = rows[(rows.layer == "final") & (rows.place == "eos")]
     cosine, unrelated = rows.cosine.astype(float), rows.unrelated.astype(float)
-    rows = rows.assign(scaled=(cosine - unrelated) / (1 - unrelated))
-    found = {}
+    pairs = paired(rows.assign(scaled=(cosine - unrelated) / (1 - unrelated)), "scaled")
+    found = {name: (of_pairs(some), ()) for name, some in each_wording(pairs)}
     for condition in ("negate", "forget_then_request", "forget_only", "reinforced", "role"):
-        some = rows[(rows.condition == condition) | (rows.control == "")]
-        name = f"{quoted(condition)} moves the end token away from the concept"
-        found[name] = change(some, "scaled")
-    return found
+        some = pairs[pairs.condition == condition]
+        each = some.groupby("wording").difference.mean()
+        found[quoted(condition)] = change_of_kind(some), extremes(each, 3)
+    return {
+        f"{name} moves the end token away from the concept": one._replace(
+            said=(one.value, *ends), verdict=moves(one)
+        )
+        for name, (one, ends) in found.items()
+    }
 
 
 @of("05_text_encoder", "probe")
@@ -296,7 +331,9 @@ def read_off(rows):
     places = {"concept": "concept's tokens", "eos": "end token", "pad": "padding"}
     both = rows[rows.split == "both new"]
     return {
-        f"“To be absent” can be read linearly off the {name}": rate(both[both.place == place])
+        f"“To be absent” can be read linearly off the {name}": rate_of_kind(
+            both[both.place == place]
+        )
         for place, name in places.items()
     }
 
@@ -500,8 +537,8 @@ def law_of_captions():
 
 @of("11_another_encoder", "")
 def exchanged_encoder(rows):
-    """Wordings that take away half of what their control shows with the other encoder, surely more
-    than nothing, and did not with the own; where either control shows a fifth or more."""
+    """Wordings that take away half of what their control shows with the other encoder, for certain,
+    and less with the own, for certain; where either control shows a fifth or more."""
     found = {}
     for condition in ("negate", "forget_then_request"):
         judged = {}
@@ -516,13 +553,13 @@ def exchanged_encoder(rows):
                 )
             if min(pairs.its.mean() for pairs in gone.values()) >= 0.2:
                 judged[wording] = {name: suppression(pairs) for name, pairs in gone.items()}
-        obeys = lambda one: one.value >= 0.5 and one.low > 0  # noqa: E731
-        new = [w for w in judged.values() if obeys(w["other"]) and not obeys(w["own"])]
+        new = [w for w in judged.values() if w["other"].low >= 0.5 and w["own"].high < 0.5]
+        spared = [w["other"].high < 0.5 or w["own"].low >= 0.5 for w in judged.values()]
         most = max((w["other"] for w in new or judged.values()), key=lambda one: one.value)
         said = [100 * w[name].value for w in new for name in ("own", "other")]
         name = (f"An exchanged encoder alone makes no wording of {quoted(condition, small=True)}"
                 " obeyed that was not")  # fmt: skip
-        verdict = "refuted" if new else "holds"
+        verdict = "refuted" if new else "holds" if all(spared) else "open"
         found[name] = most._replace(said=said or [100 * most.value], verdict=verdict)
     return found
 
@@ -666,29 +703,41 @@ def arena_hypotheses(records, tables, plain) -> dict[str, Found]:
 
 @of("06_watching_the_words", "")
 def watched(rows):
-    return {
-        sustained_name(condition): change(
-            rows[(rows.condition == condition) | (rows.control == "")], "auc"
-        )
-        for condition in ("negate", "forget_then_request")
-    }
-
-
-def sustained_name(condition: str) -> str:
-    return f"{quoted(condition)} lowers attention to the word in a sustained way"
-
-
-@of("06_watching_the_words", "", "curves")
-def sustained(rows, curves):
-    """The same, with the verdict: half of the steps at least a tenth below the control."""
-    found = watched(rows)
+    pairs = paired(rows, "auc")
+    found = {name: (of_pairs(some), (), some) for name, some in each_wording(pairs)}
     for condition in ("negate", "forget_then_request"):
-        some = curves[curves.condition == condition]
-        means = some.pivot_table(index="step", columns="what", values="mass")
-        long = (means.instruction < 0.9 * means.control).mean() >= 0.5
-        verdict = "sustained drop" if long else "no sustained drop"
-        name = sustained_name(condition)
-        found[name] = found[name]._replace(verdict=verdict)
+        some = pairs[pairs.condition == condition]
+        ends = extremes(some.groupby("wording").difference.mean(), 4)
+        found[quoted(condition)] = change_of_kind(some), ends, some
+    made = {}
+    for name, (one, ends, some) in found.items():
+        part = part_of(one, some.its.mean())
+        said = one.value, *ends, 100 * part.value
+        made[f"{name} lowers attention to the word"] = one._replace(said=said, verdict=moves(part))
+    return made
+
+
+@of("06_watching_the_words", "curves")
+def sustained(curves):
+    """At half of the steps a tenth below the control for certain, or not so for certain."""
+    keys = ["condition", "wording", "concept", "step"]
+    wide = curves.pivot(index=keys, columns="what", values="mass").astype(float).reset_index()
+    wide = wide.assign(difference=wide.instruction - wide.control)
+    found = {}
+    for condition in ("negate", "forget_then_request"):
+        steps = [
+            part_of(change_of_kind(some), some.control.mean())
+            for _, some in wide[wide.condition == condition].groupby("step")
+        ]
+        below = sum(one.high < -0.1 for one in steps)
+        above, half = sum(one.low > -0.1 for one in steps), len(steps) / 2
+        verdict = (
+            "sustained drop" if below >= half else "no sustained drop" if above > half
+            else "undecided"
+        )  # fmt: skip
+        found[f"{quoted(condition)} lowers attention to the word in a sustained way"] = Found(
+            below / len(steps), said=(below, len(steps), above), verdict=verdict
+        )
     return found
 
 
@@ -712,12 +761,13 @@ LEFT_OUT = {
 WATCHED = ("negate", "forget_then_request", "forget_only", "role")
 
 
-def relative(rows: pd.DataFrame, condition: str) -> Found:
-    """Change of the column `part` as a share of the mean under the controls."""
-    some = rows[(rows.condition == condition) | (rows.control == "")]
-    whole = paired(some, "part").its.mean()
-    found = change(some, "part")
-    return Found(found.value / whole, found.low / whole, found.high / whole)
+def relative(rows: pd.DataFrame, condition: str) -> tuple[Found, list[float]]:
+    """Change of the column `part` as a share of the mean under the controls, and the lowest and the
+    highest of its wordings, in percent."""
+    pairs = paired(rows, "part")
+    some = pairs[pairs.condition == condition]
+    sums = some.groupby("wording")[["difference", "its"]].sum()
+    return part_of(change_of_kind(some), some.its.mean()), ends_of(sums.difference / sums.its)
 
 
 @of("07_attention_and_pictures", "tokens")
@@ -730,7 +780,13 @@ def denominators(rows):
         some = wide.assign(part=wide["its word"] / (1 - wide[tokens].sum(axis=1)))
         for condition in WATCHED:
             name = f"{quoted(condition)} lowers attention to the word ({what})"
-            found[name] = relative(some, condition)
+            one, ends = relative(some, condition)
+            found[name] = one._replace(said=(100 * one.value, *ends), verdict=moves(one))
+        if what == "all tokens":
+            for name, pairs in each_wording(paired(some, "part")):
+                one = part_of(of_pairs(pairs), pairs.its.mean())
+                claim = f"{name} lowers attention to the word ({what})"
+                found[claim] = one._replace(verdict=moves(one))
     return found
 
 
@@ -741,10 +797,13 @@ def layers(rows):
     by_layer = by_layer.rename(columns={"mass": "part"})
     found = {}
     for condition in WATCHED:
-        changes = [relative(some, condition) for _, some in by_layer.groupby("layer")]
-        falls = [one.high < 0 and one.value <= -0.1 for one in changes]
+        changes = [relative(some, condition)[0] for _, some in by_layer.groupby("layer")]
+        falls = [one.high <= -0.1 for one in changes]
+        stays = [one.low > -0.1 and one.high < 0.1 or one.low >= 0.1 for one in changes]
+        verdict = "yes" if all(falls) else "no" if any(stays) else "undecided"
         name = f"Under {quoted(condition, small=True)} attention to the word falls in every layer"
-        found[name] = Found(np.mean(falls), said=(sum(falls), len(falls)))
+        said = sum(falls), len(falls)
+        found[name] = Found(np.mean(falls), said=said, verdict=verdict)
     return found
 
 
@@ -908,7 +967,7 @@ def repairs():
 def read_when_taught(rows):
     new = rows[(rows.split == "both new") & rows.place.isin(["concept", "eos"])]
     best = {
-        model: max((rate(at) for _, at in some.groupby("place")), key=lambda one: one.value)
+        model: max((rate_of_kind(at) for _, at in some.groupby("place")), key=lambda one: one.value)
         for model, some in new.groupby("model")
     }
     said = (100 * best["taught"].value, 100 * best["shipped"].value)
@@ -923,11 +982,9 @@ def attention_falls(rows, heads):
     sums = paired(rows, "present").groupby("wording")[["own", "its"]].sum()
     obeyed = sums.index[(sums.its > 0) & (sums.own <= 0.5 * sums.its)]
     changes = log_changes(heads, rows).assign(one=1.0)
-    found = over_concepts(
-        changes[changes.wording.isin(obeyed)], ["attention", "one"],
-        lambda sums: np.exp(sums[0] / sums[1]) - 1,
-    )  # fmt: skip
-    return {"What is obeyed needs no fall of attention by half": Found(*found)}
+    value, half = over_both(changes[changes.wording.isin(obeyed)], "attention", "one")
+    found = Found(*(float(np.expm1(end)) for end in (value, value - half, value + half)))
+    return {"What is obeyed needs no fall of attention by half": found}
 
 
 @of("09_why_it_fails", "exchange")
@@ -940,6 +997,6 @@ def attention_exchanged(rows):
     for words, name in names.items():
         some = rows[rows.words == words]
         own, other = (some[some.attention == of] for of in ("its own", "the other's"))
-        made = rate(other)
+        made = rate_of_kind(other)
         found[name] = made._replace(said=(100 * made.value, 100 * own.present.mean()))
     return found

@@ -11,6 +11,7 @@ from whitebear.book.figures import attention as attention_figures
 from whitebear.errors import UserError
 from whitebear.measures import attention
 from whitebear.prompts import prompt_grid
+from whitebear.stats import Estimate
 from whitebear.tables import ATTENTION, check
 
 STEPS = 3
@@ -51,27 +52,31 @@ def test_a_condition_without_the_word_is_refused(artist):
 
 
 def test_changes_hold_each_instruction_against_its_control(watched, table):
-    _, data = watched
-    found = attention.changes(table, data)
+    rows = attention.add_auc(table, watched[1])
+    found = attention.changes(rows)
     assert found.index.tolist() == ["forget_then_request"]
-    mass = attention.add_auc(table, data).set_index(["wording", "concept", "seed"]).auc
+    mass = rows.set_index(["wording", "concept", "seed"]).auc
     pairs = [("forget-paper", "repeat-paper"), ("forget-look", "repeat-look"),
              ("forget-memory", "repeat-memory"), ("forget-about", "repeat-about")]  # fmt: skip
     by_hand = np.mean([(mass[a] - mass[b]).mean() for a, b in pairs])
     assert found.difference.iloc[0].value == pytest.approx(by_hand, abs=1e-7)
     assert found.difference.iloc[0].n == 16
-    wordings = attention.changes(table, data, by="wording")
+    assert found.difference.iloc[0].beyond() == ("concepts", "wordings")
+    wordings = attention.changes(rows, by="wording")
+    assert wordings.difference.iloc[0].beyond() == ("concepts",)
     assert wordings.index.tolist() == [pair[0] for pair in pairs]
     assert wordings.difference.iloc[0].value == pytest.approx(
         (mass["forget-paper"] - mass["repeat-paper"]).mean(), abs=1e-7
     )
-    sentence = watching_the_words.answer(
-        found, wordings.assign(sustained=[False, True, False, False])
-    )
-    assert sentence.startswith("It drops in a sustained way under 1 of 4 wordings (`forget-look`).")
-    assert "“forget it, then draw it” changes" in sentence
-    none = watching_the_words.answer(found, wordings.assign(sustained=False))
-    assert none.startswith("It drops in a sustained way under none of 4 wordings.")
+    far, near, wide = (Estimate((a + b) / 2, a, b, 4, 2) for a, b in
+                       ((-0.5, -0.3), (-0.05, 0.05), (-0.4, 0.1)))  # fmt: skip
+    told = wordings.assign(relative=[near, far, wide, near])
+    sentence = watching_the_words.answer(found, told)
+    assert "falls by 10 % or more under 1 (“Forget the X. Now draw a picture of X.”)" in sentence
+    assert "changes by less under 2; under 1 it cannot be told" in sentence
+    assert "“forget it, then draw it” changes it by" in sentence
+    words = [claim.verdict for claim in watching_the_words.claims(found, told)]
+    assert words[1:] == ["stays", "falls", "undecided", "stays"]
 
 
 def test_shares_add_up(watched):
@@ -80,14 +85,45 @@ def test_shares_add_up(watched):
     np.testing.assert_allclose(rows.sum(axis=1), 1, atol=1e-5)
 
 
-@pytest.mark.parametrize(("fallen", "sustained"), [(4, False), (5, True), (10, True)])
-def test_a_drop_is_sustained_when_it_lasts_half_of_the_steps(fallen, sustained):
-    mass = np.where(np.arange(10) < fallen, 0.85, 0.95)
-    rows = [(s, "control", 1.0) for s in range(10)] + [
-        (s, "instruction", m) for s, m in enumerate(mass)
+def curves_of(falls: dict[str, np.ndarray]) -> pd.DataFrame:
+    """Made-up curves: by how much attention falls at each step, a little apart by concept."""
+    rows = [
+        ("negate", wording, "", concept, step, what, 1 - (what == "instruction") * (f + 0.002 * c))
+        for wording, fall in falls.items()
+        for step, f in enumerate(fall)
+        for c, concept in enumerate(("bear", "owl", "car", "key"))
+        for what in ("instruction", "control")
     ]
-    lines = pd.DataFrame(rows, columns=["step", "what", "mass"])
-    assert attention.sustained_drop(lines) is sustained
+    columns = ["condition", "wording", "text", "concept", "step", "what", "mass"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+@pytest.mark.parametrize(
+    ("fallen", "word"),
+    [(4, "no sustained drop"), (5, "sustained drop"), (10, "sustained drop")],
+)
+def test_a_drop_is_sustained_when_it_lasts_half_of_the_steps(fallen, word):
+    fall = np.where(np.arange(10) < fallen, 0.15, 0.05)
+    lines = curves_of(dict.fromkeys(("negate-no", "negate-without", "negate-not-draw"), fall))
+    for by in ("condition", "wording"):
+        lasting = attention.lasting(lines, by)
+        assert set(watching_the_words.sustained(lasting)) == {word}
+        assert set(lasting.steps) == {10} and set(round(10 * lasting.below)) == {fallen}
+
+
+def test_wordings_that_disagree_leave_their_kind_undecided():
+    """The mean falls by 20 % at every step, and no other wording is known to."""
+    falls = {"negate-no": 0.6, "negate-without": 0.0, "negate-not-draw": 0.0}
+    lines = curves_of({name: np.full(10, fall) for name, fall in falls.items()})
+    words = watching_the_words.sustained(attention.lasting(lines, "wording"))
+    assert list(words) == ["sustained drop", "no sustained drop", "no sustained drop"]
+    (claim,) = watching_the_words.lasting_claims(attention.lasting(lines))
+    assert claim.verdict == "undecided" and "at 0 of 10 steps, by less at 0" in claim.estimate
+
+
+def test_one_concept_says_nothing_of_how_long_it_lasts():
+    lines = curves_of({"negate-no": np.full(4, 0.5)}).query("concept == 'bear'")
+    assert list(watching_the_words.sustained(attention.lasting(lines))) == ["undecided"]
 
 
 def test_forced_drops_are_seen(artist, table, watched):

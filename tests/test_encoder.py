@@ -8,6 +8,7 @@ import xarray as xr
 from conftest import tiny_pipeline
 from whitebear.book.chapters import text_encoder
 from whitebear.book.figures import text_states as encoder_figures
+from whitebear.book.report import rules
 from whitebear.hooks import text_states
 from whitebear.measures import text_states as encoder
 from whitebear.measures.text_states import FINAL
@@ -151,7 +152,23 @@ def test_figures_and_words_for_any_numbers(pipe, table, states):
     assert len(encoder_figures.ladder(changes, encoder.baselines(similar)).axes) == 3
     assert encoder_figures.choices(encoder.changes(similar, "cosine"), "negate").axes
     assert encoder_figures.probes(found).axes
-    answer = text_encoder.answer(changes, found, "forget_then_request")
-    assert "chance is 50 %" in answer
-    claims = text_encoder.claims(changes, found)
-    assert len(claims) == 2 + 3
+    wordings = encoder.wording_changes(similar)
+    answer = text_encoder.answer(changes, wordings, found, "forget_then_request")
+    assert "chance is 50 %" in answer and f"wording (of {len(wordings)}, all kinds" in answer
+    claims = text_encoder.claims(changes, wordings, found)
+    assert len(claims) == 2 + len(wordings) + 3
+    assert list(text_encoder.by_wording(wordings).verdict) == [
+        claim.verdict for claim in claims[2:-3]
+    ]
+
+
+def test_a_kind_whose_wordings_disagree_is_undecided(table, states):
+    """A mean of one wording that moves far and others that stay says nothing of other wordings."""
+    similar = encoder.similarity(table, states).assign(standardised=1.0)
+    far = (similar.wording == "negate-no") & (similar.place == "eos")
+    similar.loc[far, "standardised"] = 0.4
+    moved = encoder.changes(similar).difference["negate", FINAL, "eos"]
+    assert moved.beyond() == ("concepts", "wordings")
+    assert moved.value == pytest.approx(-0.1) and rules.MOVES(moved) == "undecided"
+    words = encoder.wording_changes(similar).map(rules.MOVES)
+    assert list(words[words != "stays"].items()) == [("negate-no", "falls")]

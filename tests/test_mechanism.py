@@ -12,6 +12,8 @@ from whitebear.book.figures import inside as mechanism_figures
 from whitebear.draw.artist import Artist
 from whitebear.errors import UserError
 from whitebear.files import MODELS
+from whitebear.measures import heads
+from whitebear.measures.attention import of_rows
 from whitebear.pocket.experiments import inside as mechanism
 from whitebear.prompts import load_concepts, prompt_grid
 from whitebear.tables import EXCHANGE, check
@@ -86,26 +88,38 @@ def planted(instructed, control, attention=0.02, concepts=("bear", "owl", "car")
             mass.append(np.full((2, 3, 2, 1), m))
     data = xr.Dataset({"mass": (("sample", "step", "layer", "head", "token"), np.stack(mass))},
                       coords={"token": ["concept"], "layer": ["a", "b", "c"]})  # fmt: skip
-    return pd.DataFrame(rows), data
+    table = pd.DataFrame(rows)
+    return table, heads.kept(of_rows(data, table))["heads"]
 
 
 def test_what_is_obeyed_is_judged_against_its_control():
-    table, data = planted(instructed=False, control=True)
+    table, watched = planted(instructed=False, control=True)
+    changes = heads.by_wording(table, watched)
     assert mechanism.obeyed(table, 0.5) == ["negate-no"]
     assert mechanism.obeyed(planted(True, True)[0], 0.5) == []
     assert mechanism.obeyed(planted(False, False)[0], 0.5) == []  # nothing was there to remove
-    fall = mechanism.fall(table, data, ["negate-no"])
+    fall = mechanism.fall(changes, ["negate-no"])
     assert (fall.value, fall.n, fall.concepts) == (pytest.approx(-0.5), 3, 3)
     for attention, verdict in ((0.01, "refuted"), (0.03, "holds")):
-        fall = mechanism.fall(*planted(False, True, attention), ["negate-no"])
+        fall = mechanism.fall(heads.by_wording(*planted(False, True, attention)), ["negate-no"])
         assert why_answers.looks_away(fall).verdict == verdict
-    assert np.isnan(mechanism.fall(table, data, []).value)
-    assert why_answers.looks_away(mechanism.fall(table, data, [])).verdict == "open"
+    assert np.isnan(mechanism.fall(changes, []).value)
+    assert why_answers.looks_away(mechanism.fall(changes, [])).verdict == "open"
+
+
+def test_a_fall_under_some_obeyed_wordings_is_not_one_under_others():
+    objects = sorted(load_concepts().objects)[:12]
+    rows = [(w, c, np.log(left)) for c in objects
+            for w, left in (("a", 0.2), ("b", 0.9), ("c", 0.3))]  # fmt: skip
+    changes = pd.DataFrame(rows, columns=["wording", "concept", "attention"])
+    fall = mechanism.fall(changes, ["a", "b", "c"])
+    assert fall.beyond() == ("concepts", "wordings")
+    assert why_answers.looks_away(fall).verdict == "open"  # over concepts alone: refuted
 
 
 def test_attention_is_exchanged_between_a_wording_and_its_control():
     objects = sorted(load_concepts().objects)[:12]  # three would leave an interval open
-    table, data = planted(instructed=False, control=True, concepts=objects)
+    table, watched = planted(instructed=False, control=True, concepts=objects)
     asked = []
 
     def follow(rows):
@@ -113,17 +127,17 @@ def test_attention_is_exchanged_between_a_wording_and_its_control():
         asked.append(rows.weight[0])
         return rows.assign(present=rows.weight > 1)
 
-    rows = mechanism.exchanged(follow, table, data, ["negate-no"])
+    rows = mechanism.exchanged(follow, table, watched, ["negate-no"])
     assert asked == [pytest.approx(2), pytest.approx(0.5)]
     check(rows.astype({"present": bool}), EXCHANGE)
     found = mechanism.exchange_table(rows)
     assert found.attention["instruction", "the other's"] == found.attention["control", "its own"]
     back, away = why_answers.exchanged(found)
     assert (back.verdict, away.verdict) == ("yes", "yes")
-    still = mechanism.exchanged(lambda rows: rows, table, data, ["negate-no"])
+    still = mechanism.exchanged(lambda rows: rows, table, watched, ["negate-no"])
     still = mechanism.exchange_table(still)
     assert [claim.verdict for claim in why_answers.exchanged(still)] == ["no", "no"]
-    none = mechanism.exchange_table(mechanism.exchanged(follow, table, data, []))
+    none = mechanism.exchange_table(mechanism.exchanged(follow, table, watched, []))
     assert why_answers.exchanged(none) == []
 
 

@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from whitebear import stats
 from whitebear.draw.artist import Artist
 from whitebear.errors import UserError
 from whitebear.hooks import capture_attention
 from whitebear.interventions import Method, negative_prompt, weigh
-from whitebear.measures.changes import against_controls
+from whitebear.measures.changes import OVER, add_relative, against_controls
 from whitebear.prompts import named
 
 SAMPLES = ("concept", "wording", "condition", "seed", "control")  # what a sample is of
@@ -119,22 +120,41 @@ def positive_controls(artist: Artist, table: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([add_auc(table, run).assign(what=what) for what, run in runs.items()])
 
 
-def sustained_drop(lines: pd.DataFrame) -> bool:
-    """Whether the mass lies more than DROP below the control's in half of the steps."""
-    means = lines.groupby(["step", "what"]).mass.mean().unstack()
-    fall = 1 - means.instruction / means.control
-    return bool((fall > DROP).mean() >= 0.5)
+def changes(rows: pd.DataFrame, by: str = "condition") -> pd.DataFrame:
+    """What each instruction changes of the attention to the word, against its control.
 
-
-def changes(table: pd.DataFrame, data: xr.Dataset, by: str = "condition") -> pd.DataFrame:
-    """Per instruction: AUC, that of its control, their paired difference, and the sustained drop.
-
-    by: "condition" or "wording". Columns auc, control_value, difference (`stats.Estimate`),
-    relative, sustained; index as `by`.
+    rows: of `add_auc`; by: "condition" or "wording", the index. Columns auc, control_value,
+    difference and relative (`stats.Estimate`; of a condition they speak about other wordings, too).
     """
-    lines = curves(table, data)
-    found = against_controls(add_auc(table, data), "auc", by).rename(columns={"value": "auc"})
-    return found.assign(
-        relative=found.difference.map(lambda e: e.value) / found.control_value,
-        sustained=[sustained_drop(lines[lines[by] == name]) for name in found.index],
+    return add_relative(against_controls(rows, "auc", by)).rename(columns={"value": "auc"})
+
+
+def by_step(lines: pd.DataFrame, by: str = "condition") -> pd.Series:
+    """Relative change of the mass at each step (`stats.Estimate`), as of `changes`: index (`by`,
+    step). lines: of `curves`."""
+    keys = ["condition", "wording", "concept", "step"]
+    wide = lines.set_index([*keys, "what"]).mass.unstack("what").reset_index()
+    wide = wide.assign(difference=wide.instruction - wide.control)
+    found = {
+        key: stats.paired_difference(rows, over=OVER[by]).relative_to(rows.control.mean())
+        for key, rows in wide.groupby([by, "step"], sort=False)
+    }
+    return pd.Series(found).rename_axis([by, "step"])
+
+
+def lasting(lines: pd.DataFrame, by: str = "condition") -> pd.DataFrame:
+    """How long the mass lies below the control's: index `by`, in the order of `lines`.
+
+    Columns steps (their number), and the shares of them at which the interval of the change lies
+    below -DROP (below), and above it (above); at the rest it cannot be told.
+    """
+    change = by_step(lines, by)
+    steps = pd.DataFrame({
+        "steps": 1,
+        "below": change.map(lambda e: e.high < -DROP),
+        "above": change.map(lambda e: e.low > -DROP),
+    })  # fmt: skip
+    found = steps.groupby(level=by, sort=False).agg(
+        {"steps": "sum", "below": "mean", "above": "mean"}
     )
+    return found.loc[list(dict.fromkeys(lines[by]))]

@@ -8,9 +8,10 @@ from scipy.stats import mannwhitneyu, spearmanr
 from whitebear import stats
 from whitebear.draw.artist import Artist
 from whitebear.hooks import capture_attention
-from whitebear.measures.attention import nouns, of_rows, tidy
-from whitebear.measures.changes import against_controls
+from whitebear.measures.attention import SAMPLES, nouns, of_rows, tidy
+from whitebear.measures.changes import add_relative, against_controls
 
+KEYS = ["concept", "wording", "seed"]  # what tells images of a grid apart
 DENOMINATORS = {
     "all tokens": (),
     "without the start token": ("<bos>",),
@@ -46,49 +47,56 @@ def kept(data: xr.Dataset) -> dict[str, pd.DataFrame]:
     return {"tokens": tidy(data.mass.mean(("step", "layer", "head"))), "heads": heads}
 
 
-def as_share(data: xr.Dataset, denominator: str) -> np.ndarray:
-    """(sample,): the concept's part of all attention that goes to what `denominator` keeps.
+def add_auc(table: pd.DataFrame, heads: pd.DataFrame) -> pd.DataFrame:
+    """Rows of a grid with `auc`: attention to the concept, mean over steps, layers and heads.
 
-    Means over steps, layers and heads are taken before dividing: a head that looks at nothing but
-    padding has no share of words to give.
+    heads: of `kept`.
     """
-    mean = data.mass.mean(("step", "layer", "head"))
-    left_out = mean.sel(token=[*DENOMINATORS[denominator]]).sum("token")
-    return (mean.sel(token="concept", drop=True) / (1 - left_out)).values
+    mass = heads.groupby(KEYS, sort=False).mass.mean().rename("auc")
+    return table.join(mass, on=KEYS)
 
 
-def _changes(table: pd.DataFrame, values: np.ndarray) -> pd.DataFrame:
-    """`against_controls` of one number a row, with the relative change (`Estimate`)."""
-    found = against_controls(table.assign(auc=values), "auc")
-    pairs = zip(found.difference, found.control_value, strict=True)
-    return found.assign(relative=[difference.relative_to(control) for difference, control in pairs])
+def as_share(tokens: pd.DataFrame, denominator: str) -> pd.DataFrame:
+    """A row an image, with `auc`: the concept's part of all attention that goes to what
+    `denominator` keeps.
+
+    tokens: of `kept`, where means over steps, layers and heads are taken before dividing: a head
+    that looks at nothing but padding has no share of words to give.
+    """
+    of = tokens.set_index(list(SAMPLES))
+    part, left_out = of[of.token == "concept"].mass, of[of.token.isin(DENOMINATORS[denominator])]
+    left_out = left_out.groupby(level=list(SAMPLES)).mass.sum()
+    return (part / (1 - left_out.reindex(part.index, fill_value=0.0))).rename("auc").reset_index()
 
 
-def by_denominator(table: pd.DataFrame, data: xr.Dataset) -> pd.DataFrame:
+def by_denominator(tokens: pd.DataFrame, by: str = "condition") -> pd.DataFrame:
     """What each instruction changes, by what the attention to the concept is a share of.
 
-    Index (denominator, condition).
+    by: "condition" or "wording". Index (denominator, `by`); columns of `against_controls` and
+    relative, the change as a part of the control's (`Estimate`).
     """
-    parts = {d: _changes(table, as_share(data, d)) for d in DENOMINATORS}
-    return pd.concat(parts, names=["denominator", "condition"])
+    parts = {d: add_relative(against_controls(as_share(tokens, d), "auc", by))
+             for d in DENOMINATORS}  # fmt: skip
+    return pd.concat(parts, names=["denominator", by])
 
 
-def by_layer(table: pd.DataFrame, data: xr.Dataset) -> pd.DataFrame:
+def by_layer(heads: pd.DataFrame) -> pd.DataFrame:
     """The same layer by layer, heads averaged. Index (layer, condition)."""
-    auc = aucs(data).mean("head")
-    parts = {name: _changes(table, auc.sel(layer=name).values) for name in data.layer.values}
+    mean = heads.groupby(["layer", *SAMPLES], sort=False).mass.mean().reset_index()
+    parts = {layer: add_relative(against_controls(rows, "mass"))
+             for layer, rows in mean.groupby("layer", sort=False)}  # fmt: skip
     return pd.concat(parts, names=["layer", "condition"])
 
 
-def by_head(table: pd.DataFrame, data: xr.Dataset, condition: str) -> pd.DataFrame:
-    """Change of the AUC under one condition for each layer (rows) and head (columns); NaN where a
+def by_head(heads: pd.DataFrame, condition: str) -> pd.DataFrame:
+    """Change of the mass under one condition for each layer (rows) and head (columns); NaN where a
     layer lacks a head."""
-    auc, rows = aucs(data), {}
-    for name in data.layer.values:
-        some = auc.sel(layer=name)
-        rows[name] = [_changes(table, some.isel(head=h).values).difference[condition].value
-                      for h in range(int(some.heads))]  # fmt: skip
-    return pd.DataFrame.from_dict(rows, orient="index")
+    found: dict[str, dict[int, float]] = {}
+    for (layer, head), rows in heads.groupby(["layer", "head"], sort=False):
+        pairs = stats.add_control(rows, "mass")
+        change = pairs.difference[pairs.condition == condition].mean()
+        found.setdefault(layer, {})[head] = change
+    return pd.DataFrame.from_dict(found, orient="index")
 
 
 def short_layers(names) -> dict[str, str]:
@@ -103,13 +111,15 @@ def short_layers(names) -> dict[str, str]:
 # --- does attention tell what is drawn? ----------------------------------------------------------
 
 
-def by_wording(table: pd.DataFrame, data: xr.Dataset) -> pd.DataFrame:
+def by_wording(table: pd.DataFrame, heads: pd.DataFrame) -> pd.DataFrame:
     """Per instruction and concept: change of log attention and of presence against the control.
 
     table: with a column present. Columns wording, condition, concept, attention, presence.
     """
-    auc = aucs(data).mean(("layer", "head")).values
-    log = stats.add_control(table.assign(log=np.log(np.maximum(auc, 1e-9))), "log")
+    rows = add_auc(table, heads)
+    log = stats.add_control(
+        rows.assign(log=np.log(np.maximum(rows.auc.astype(float), 1e-9))), "log"
+    )
     seen = stats.add_control(table, "present")
     both = log.assign(attention=log.difference, presence=seen.difference)
     keys = ["wording", "condition", "concept"]
@@ -119,34 +129,38 @@ def by_wording(table: pd.DataFrame, data: xr.Dataset) -> pd.DataFrame:
 def rank_correlation(rows: pd.DataFrame) -> stats.Estimate:
     """Spearman's rho between the changes of attention and of presence over wordings.
 
-    The interval resamples concepts: each time, wordings are averaged over the concepts drawn.
+    The interval speaks about other concepts and other wordings: both are resampled, each by itself
+    (Owen 2007, "The pigeonhole bootstrap"). A rank correlation is no smooth function of sums, as
+    `stats.crossed_interval` would have it. NaN for fewer than three wordings, or two concepts.
     """
-    attention, presence = (rows.pivot(index="concept", columns="wording", values=v).to_numpy()
-                           for v in ("attention", "presence"))  # fmt: skip
+    tables = [rows.pivot(index="concept", columns="wording", values=v).to_numpy()
+              for v in ("attention", "presence")]  # fmt: skip
 
-    def rho(pick: np.ndarray) -> float:
-        return float(spearmanr(attention[pick].mean(0), presence[pick].mean(0)).statistic)
+    def rho(concepts: np.ndarray, wordings: np.ndarray) -> float:
+        attention, presence = (t[np.ix_(concepts, wordings)].mean(0) for t in tables)
+        if len(set(attention)) < 2 or len(set(presence)) < 2:
+            return np.nan
+        return float(spearmanr(attention, presence).statistic)
 
-    n = len(attention)
-    value = rho(np.arange(n))
-    if n < 2:
-        return stats.Estimate(value, np.nan, np.nan, len(rows), n)
-    rng = np.random.default_rng(stats.SEED)
-    drawn = np.array([rho(rng.integers(n, size=n)) for _ in range(1000)])
-    low, high = np.nanquantile(drawn, [0.025, 0.975])
-    return stats.Estimate(value, float(low), float(high), len(rows), n)
+    n, words = tables[0].shape
+    value = rho(np.arange(n), np.arange(words))
+    low = high = np.nan
+    if n > 1 and words > 2:
+        rng = np.random.default_rng(stats.SEED)
+        drawn = [rho(rng.integers(n, size=n), rng.integers(words, size=words)) for _ in range(1000)]
+        low, high = map(float, np.nanquantile(drawn, [0.025, 0.975]))
+    return stats.Estimate(value, low, high, len(rows), n, words)
 
 
-def separation(table: pd.DataFrame, data: xr.Dataset) -> pd.Series:
+def separation(table: pd.DataFrame, heads: pd.DataFrame) -> pd.Series:
     """How well attention to the word tells pictures with it from those without, by condition.
 
     Area under the ROC curve: 0.5 is not at all, 1 is perfectly, below 0.5 is the wrong way round.
     NaN where all pictures have it or none has.
     """
-    auc = aucs(data).mean(("layer", "head")).values
     found = {}
-    for condition, some in table.reset_index(drop=True).groupby("condition", sort=False):
-        mass, present = auc[some.index], some.present.to_numpy(bool)
+    for condition, some in add_auc(table, heads).groupby("condition", sort=False):
+        mass, present = some.auc.to_numpy(), some.present.to_numpy(bool)
         if present.all() or not present.any():
             found[condition] = np.nan
             continue

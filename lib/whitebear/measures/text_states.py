@@ -12,6 +12,7 @@ import pandas as pd
 import xarray as xr
 from diffusers import DiffusionPipeline
 
+from whitebear import stats
 from whitebear.errors import UserError
 from whitebear.hooks.text import text_states
 from whitebear.hooks.words import tokenise
@@ -102,16 +103,22 @@ def similarity(table: pd.DataFrame, states: xr.DataArray, plain: str = ANCHOR) -
     anchor = _rows_like(table, [plain] * len(table))
     cosines = cosine(states, states[anchor])
     other = _unrelated(table, states, plain)
-    scaled = (cosines - other) / (1 - other).where(other < 1 - 1e-9)
     n, layers, places = cosines.shape
     frame = table[KEPT].loc[table.index.repeat(layers * places)].reset_index(drop=True)
-    return frame.assign(
+    found = frame.assign(
         layer=np.tile(np.repeat(states.layer.values, places), n),
         place=np.tile(states.place.values, n * layers),
         cosine=cosines.values.ravel(),
         unrelated=np.tile(other.values.ravel(), n),
-        standardised=scaled.values.ravel(),
     )
+    return add_standardised(found)
+
+
+def add_standardised(similar: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `similarity` with `standardised`, which follows from two of their columns."""
+    cosine, unrelated = similar.cosine.astype(float), similar.unrelated.astype(float)
+    room = (1 - unrelated).where(unrelated < 1 - 1e-9)
+    return similar.assign(standardised=(cosine - unrelated) / room)
 
 
 def _unrelated(table: pd.DataFrame, states: xr.DataArray, plain: str) -> xr.DataArray:
@@ -140,15 +147,25 @@ def baselines(similar: pd.DataFrame) -> pd.DataFrame:
     }).assign(identical=1.0, unrelated=0.0)  # fmt: skip
 
 
-def changes(similar: pd.DataFrame, column: str = "standardised") -> pd.DataFrame:
-    """What each kind of instruction changes against its control, per layer and place.
+def changes(
+    similar: pd.DataFrame, column: str = "standardised", by: str = "condition"
+) -> pd.DataFrame:
+    """What each kind of instruction, or each wording, changes against its control, per layer and
+    place.
 
-    Index (condition, layer, place); columns of `against_controls`.
+    by: "condition" or "wording". Index (`by`, layer, place); columns of `against_controls`.
     """
-    parts = {key: against_controls(some, column)
+    parts = {key: against_controls(some, column, by)
              for key, some in similar.groupby(["layer", "place"], sort=False)}  # fmt: skip
-    table = pd.concat(parts, names=["layer", "place", "condition"])
-    return table.reorder_levels(["condition", "layer", "place"])
+    table = pd.concat(parts, names=["layer", "place", by])
+    return table.reorder_levels([by, "layer", "place"])
+
+
+def wording_changes(similar: pd.DataFrame) -> pd.Series:
+    """How far each wording moves the end token's last state against its control (`Estimate` over
+    concepts): index wording."""
+    end = similar[(similar.layer == FINAL) & (similar.place == "eos")]
+    return changes(end, by="wording").difference.droplevel(["layer", "place"])
 
 
 # --- probes --------------------------------------------------------------------------------------
@@ -192,6 +209,12 @@ def probe(table: pd.DataFrame, states: xr.DataArray, layer: str = FINAL) -> pd.D
                                         "present": right[test], "place": place, "split": name})
                           for name, test in tests]  # fmt: skip
     return pd.concat(found, ignore_index=True)
+
+
+def accuracy(found: pd.DataFrame, place: str, split: str = SPLITS[-1]) -> stats.Estimate:
+    """How often a probe is right at a place of the prompt, by default on new concepts and new
+    wordings, and so with an interval that speaks about others of both. found: of `probe`."""
+    return stats.rate(found[(found.place == place) & (found.split == split)], over=stats.KIND)
 
 
 # --- token ablation ------------------------------------------------------------------------------

@@ -19,7 +19,8 @@ NONE = Estimate(float("nan"), float("nan"), float("nan"), 0, 0)
 
 def changes(own: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     """What the other encoder changes at the same prompts and seeds: index condition; columns own
-    and other (rates, `Estimate`), change (paired difference, other minus own).
+    and other (rates), change (paired difference, other minus own), `Estimate`s that speak about
+    other wordings, too.
 
     own, other: the same judged rows, drawn with either encoder.
     """
@@ -27,8 +28,9 @@ def changes(own: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     pairs = own.assign(difference=difference)
     return pd.DataFrame.from_dict(
         {
-            name: {"own": stats.rate(rows), "other": stats.rate(other.loc[rows.index]),
-                   "change": stats.paired_difference(rows)}
+            name: {"own": stats.rate(rows, over=stats.KIND),
+                   "other": stats.rate(other.loc[rows.index], over=stats.KIND),
+                   "change": stats.paired_difference(rows, over=stats.KIND)}
             for name, rows in pairs.groupby("condition", sort=False)
         },
         orient="index",
@@ -54,10 +56,16 @@ def by_wording(own: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
+def words(wordings: pd.DataFrame) -> pd.DataFrame:
+    """Of the wordings with room for it: whether each is obeyed, with either encoder."""
+    return wordings[wordings.room >= rules.ROOM][["own", "other"]].map(rules.OBEYS)
+
+
 def gained(wordings: pd.DataFrame) -> pd.DataFrame:
     """The wordings that are obeyed with the other encoder and were not with the own."""
-    obeys = wordings[["own", "other"]].map(lambda e: rules.OBEYED(e) == "obeys")
-    return wordings[obeys.other & ~obeys.own & (wordings.room >= rules.ROOM)]
+    word = words(wordings)
+    better = (word.other == "obeys") & (word.own == "does not obey")
+    return wordings.loc[better.index[better]]
 
 
 def predictions(wordings: pd.DataFrame) -> list[Claim]:
@@ -66,14 +74,15 @@ def predictions(wordings: pd.DataFrame) -> list[Claim]:
     claims = []
     for name in PREDICTED:
         rows = wordings[(wordings.condition == name) & (wordings.room >= rules.ROOM)]
-        better = gained(rows)
+        better, word = gained(rows), words(rows)
+        spared = ((word.other == "does not obey") | (word.own == "obeys")).sum()
         shown = better if len(better) else rows
         most = max(shown.other, key=lambda e: e.value, default=NONE)
         text = "; ".join(
             f"“{row.text}” {row.own.percent()}, then {row.other.percent()}"
             for row in better.itertuples()
         )
-        verdict = rules.EXCHANGED(gained=len(better), judged=len(rows))
+        verdict = rules.EXCHANGED(gained=len(better), judged=len(rows), spared=int(spared))
         claims.append(
             made(
                 f"An exchanged encoder alone makes no wording of “{name_of(name)}” obeyed that was"
@@ -85,18 +94,27 @@ def predictions(wordings: pd.DataFrame) -> list[Claim]:
     return claims
 
 
-def answer(changes: pd.DataFrame, wordings: pd.DataFrame, own: Estimate, other: Estimate) -> str:
-    """What the other encoder changes: which wordings it makes obeyed, what it does to plain
-    requests, and to a probe. changes, wordings: of the functions above; own, other: of
-    `best_accuracy`."""
-    better, affirm = gained(wordings), changes.change["affirm"]
-    which = ", ".join(f"“{text}”" for text in better[better.condition.isin(PREDICTED)].text)
+def answer(changes: pd.DataFrame, wordings: pd.DataFrame) -> str:
+    """What the other encoder changes: which wordings it makes obeyed, and what it does to plain
+    requests. changes, wordings: of the functions above."""
+    asked = wordings[wordings.condition.isin(PREDICTED)]
+    better, word, affirm = gained(asked), words(asked), changes.change["affirm"]
+    maybe = asked.loc[word.index[(word.own == "does not obey") & (word.other == rules.OPEN)]]
+    which, also = (", ".join(f"“{text}”" for text in some.text) for some in (better, maybe))
     return (
         "With the other text encoder, and the denoiser as it is, of the wordings that were not"
-        f" obeyed before {which or 'none'} is obeyed now; the rate of plain requests changes by"
-        f" {points(affirm)} (n = {affirm.n} pairs). A probe reads “to be absent” off its states in"
-        f" {other.percent()} of prompts, off those of the pipeline's own encoder in"
-        f" {own.percent()}; chance is 50 %."
+        f" obeyed before {which or 'none'} is obeyed now"
+        f"{f', and it is open whether {also} is' if also else ''}; the rate of plain requests"
+        f" changes by {points(affirm)} (n = {affirm.n} pairs). X is the concept, Y another"
+        " object, B a place."
+    )
+
+
+def heard(own: Estimate, other: Estimate) -> str:
+    """What a probe reads off either encoder; own, other: of `best_accuracy`."""
+    return (
+        f"A probe reads “to be absent” off the other encoder's states in {other.percent()} of"
+        f" prompts, off those of the pipeline's own encoder in {own.percent()}; chance is 50 %."
     )
 
 

@@ -174,7 +174,7 @@ def reads(shipped: Estimate, taught: Estimate) -> Claim:
     shipped, taught: accuracy on new concepts and new wordings, at the better of the concept's and
     the end token's state.
     """
-    verdict = rules.TAUGHT_READ(taught, shipped=shipped.value)
+    verdict = rules.TAUGHT_READ(taught, shipped_low=shipped.low, shipped_high=shipped.high)
     text = f"{taught.percent()}, shipped encoder {shipped.percent()}"
     about = text, "the shipped encoder", verdict, "fig-taught-probe", "prompts"
     return _claim("A probe reads “to be absent” off the states of a taught encoder", taught, *about)
@@ -301,7 +301,9 @@ def _by_cell(results: dict[str, Result], picks: dict[str, Pick]) -> pd.DataFrame
         if runs := why.runs_of(results, *cell):
             every = pd.concat([run.scores for run in runs])
             column = tuple(percent(rate) for rate in cell)
-            found[column] = {n: stats.rate(pick(every)).percent() for n, pick in picks.items()}
+            found[column] = {
+                n: stats.rate(pick(every), over=stats.KIND).percent() for n, pick in picks.items()
+            }
     return pd.DataFrame(found).rename_axis(columns=["encoder", "denoiser"])
 
 

@@ -11,8 +11,7 @@ from whitebear.book.figures.forest import beside, change_axis, forest, guide, sh
 from whitebear.book.figures.style import INK, MARKERS, PALETTE, in_style, legend_beside
 from whitebear.book.figures.text_states import right_axis
 from whitebear.book.report import rules
-from whitebear.measures.text_states import PLACE_NAMES, PLACES
-from whitebear.pocket.experiments import inside as mechanism
+from whitebear.measures.text_states import PLACE_NAMES, PLACES, accuracy
 from whitebear.prompts import name_of
 
 TITLES = {False: "named once", True: "named again after it was denied"}
@@ -67,7 +66,7 @@ def probes(found: dict[str, pd.DataFrame]) -> Figure:
     """A row a place in the prompt, a mark a model: how often a probe tells instruction from control
     on new concepts and new wordings. found: model -> table of `encoder.probe`."""
     table = pd.DataFrame(
-        {name: {place: mechanism.accuracy(rows, place) for place in PLACES}
+        {name: {place: accuracy(rows, place) for place in PLACES}
          for name, rows in found.items()}
     )  # fmt: skip
     figure = forest({"": table}, _in_turn(table), PLACE_NAMES.get, 5.6, 0.34)

@@ -6,7 +6,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from whitebear import stats
 from whitebear.book.figures.forest import forest, guide, point
 from whitebear.book.figures.style import (
     FAINT,
@@ -18,7 +17,7 @@ from whitebear.book.figures.style import (
     legend_beside,
     pair_look,
 )
-from whitebear.measures.text_states import FINAL, PLACE_NAMES, PLACES, SPLITS
+from whitebear.measures.text_states import FINAL, PLACE_NAMES, PLACES, SPLITS, accuracy
 from whitebear.prompts import in_order, name_of
 
 SHOWN = ("concept", "eos", "pad")
@@ -88,11 +87,7 @@ def choices(changes: pd.DataFrame, condition: str) -> Figure:
 @in_style
 def probes(found: pd.DataFrame) -> Figure:
     """Accuracy of the probes by what they were tested on: `found` of `encoder.probe`."""
-    rates = {
-        split: {place: stats.rate(found[(found.split == split) & (found.place == place)])
-                for place in PLACES}
-        for split in SPLITS
-    }  # fmt: skip
+    rates = {split: {place: accuracy(found, place, split) for place in PLACES} for split in SPLITS}
     looks = {
         split: {"color": PALETTE[i], "marker": marker, "label": split}
         for split, i, marker in zip(SPLITS, (0, 4, 2), MARKERS, strict=False)

@@ -60,7 +60,7 @@ CLAIMS = {  # name on a page -> chapter and claim whose published estimate it qu
     ),
     "attention_forget": (
         "06_watching_the_words",
-        "“Forget it, then draw it” lowers attention to the word in a sustained way",
+        "“Forget it, then draw it” lowers attention to the word",
     ),
 }
 

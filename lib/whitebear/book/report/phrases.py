@@ -7,7 +7,7 @@ import pandas as pd
 from whitebear import stats
 from whitebear.book.report import rules
 from whitebear.book.report.claim import Claim, made
-from whitebear.prompts import fill, name_of
+from whitebear.prompts import fill, load_wordings, name_of
 from whitebear.stats import Estimate
 
 
@@ -45,6 +45,41 @@ def spread(values: Iterable[float], sign: str = "") -> str:
     ends = (f"{100 * end:{sign}.0f}" for end in (min(values), max(values)))
     ends = dict.fromkeys("0" if float(end) == 0 else end for end in ends)
     return " to ".join(ends).replace("-", "−")
+
+
+def ends(values: Iterable[float], digits: int = 3) -> str:
+    """The lowest and the highest of some numbers, once where they are printed alike:
+    "−0.524 to −0.004"."""
+    values = list(values)
+    texts = dict.fromkeys(f"{end:+.{digits}f}" for end in (min(values), max(values)))
+    return " to ".join(texts).replace("-", "−")
+
+
+def texts_of(wordings: Iterable[str]) -> list[str]:
+    """Ids of wordings as prose has them, in quotation marks: ["“a picture of Y without X”"]."""
+    known = load_wordings().set_index("id").text
+    return [f"“{said(known[wording])}”" for wording in wordings]
+
+
+def which(words: pd.Series, word: str) -> str:
+    """How many wordings got a word, and which: "2 (“a picture of B without X”, ...)", or "none".
+
+    words: the word of each wording; index wording.
+    """
+    found = texts_of(words.index[words == word])
+    return f"{len(found)} ({', '.join(found)})" if found else "none"
+
+
+def moved_under(words: pd.Series) -> str:
+    """Under which wordings something moves, and under how many it does not, for prose; words: of
+    `rules.MOVES`, index wording."""
+    less, untold = ((words == word).sum() for word in ("stays", rules.UNDECIDED))
+    return (
+        f"it falls by {100 * rules.MARGIN:.0f} % or more under {which(words, 'falls')}, rises by as"
+        f" much under {which(words, 'rises')}, and changes by less under {less or 'none'}"
+        + f"; under {untold} it cannot be told"
+        * bool(untold)
+    )
 
 
 def differ(wordings: pd.DataFrame) -> bool:

@@ -2,7 +2,8 @@
 
 A rule is data: words, each with the condition under which it is given. The first condition that
 holds decides. The margins were declared before any result, but for those that chapter 09 lists; no
-estimate decides by itself on which side of one it lies, but its interval.
+estimate decides by itself on which side of one it lies, but its interval. Where a hypothesis was
+declared with a value that has to reach a margin, and an interval that excludes none, it stays so.
 """
 
 import operator
@@ -117,8 +118,8 @@ MOVES = Rule(
     "change, as part of the way to another concept or of the control's attention",
     (
         ("stays", WITHIN),
-        ("falls", f"high < 0 and value <= -{MARGIN}"),
-        ("rises", f"low > 0 and value >= {MARGIN}"),
+        ("falls", f"high <= -{MARGIN}"),
+        ("rises", f"low >= {MARGIN}"),
     ),
     UNDECIDED,
 )
@@ -130,9 +131,10 @@ READ = Rule(
 )
 SUSTAINED = Rule(
     "Does attention to the word drop in a sustained way?",
-    "share of the denoising steps in which it lies more than 10 % below the control's",
-    (("sustained drop", f"steps >= {HALF}"),),
-    "no sustained drop",
+    "shares of the denoising steps at which the interval of its change lies below −10 % of the"
+    " control's (below), and above that (above)",
+    (("sustained drop", f"below >= {HALF}"), ("no sustained drop", f"above > {HALF}")),
+    UNDECIDED,
 )
 CONTROL = Rule(
     "A positive control of attention",
@@ -142,9 +144,9 @@ CONTROL = Rule(
 )
 EVERY_LAYER = Rule(
     "Does attention fall in every layer?",
-    "share of the layers in which it *falls*",
-    (("yes", "value >= 1"),),
-    "no",
+    "number of layers, of those in which it *falls*, and of those in which it *stays* or *rises*",
+    (("yes", "layers >= 1 and falls >= layers"), ("no", "stays >= 1"), ("no", "rises >= 1")),
+    UNDECIDED,
 )
 TOGETHER = Rule(
     "Attention and presence",
@@ -158,7 +160,6 @@ CARRIES = Rule(
     (
         ("carries it", f"low >= {HALF}"),
         ("does not carry it", f"high < {HALF}"),
-        ("in part", f"low < {HALF}"),
     ),
     UNDECIDED,
 )
@@ -199,9 +200,13 @@ CARRIES_OVER = Rule(
 )
 TAUGHT_READ = Rule(
     "Hypothesis 5: a probe reads the states of a taught encoder",
-    "its accuracy, beside that on the shipped encoder",
-    ((HOLDS, f"low > {READABLE} and low > shipped"),),
-    REFUTED,
+    "its accuracy, beside the interval of that on the shipped encoder",
+    (
+        (HOLDS, f"low > {READABLE} and low > shipped_high"),
+        (REFUTED, f"high <= {READABLE}"),
+        (REFUTED, "high < shipped_low"),
+    ),
+    OPEN,
 )
 NO_FALL = Rule(
     "Hypothesis 5: what is obeyed needs no fall of attention by half",
@@ -249,8 +254,9 @@ OBEYED = Rule(
 )
 EXCHANGED = Rule(
     "An exchanged encoder alone makes no wording obeyed that was not",
-    "number of wordings with room for it, and of those that become *obeyed*",
-    ((REFUTED, "gained >= 1"), (HOLDS, "judged >= 1")),
+    "number of wordings with room for it, of those that *obey* with it and did *not obey* without"
+    " it (gained), and of those that do *not obey* with it, or did before (spared)",
+    ((REFUTED, "gained >= 1"), (HOLDS, "judged >= 1 and spared >= judged")),
     OPEN,
 )
 ACTS = Rule(
@@ -273,11 +279,11 @@ MORE = Rule(
 )
 LAW = Rule(
     "Hypothesis 11: captions predict what is drawn",
-    "share of the variance of rates that the law explains, beside that of its best rival",
+    "share of the variance of rates that the law explains, beside the interval of its best rival's",
     (
-        (HOLDS, f"value >= {HALF} and low > rival"),
+        (HOLDS, f"low >= {HALF} and low > rival_high"),
         (REFUTED, f"high < {HALF}"),
-        (REFUTED, "value <= rival"),
+        (REFUTED, "high <= rival_low"),
     ),
     OPEN,
 )

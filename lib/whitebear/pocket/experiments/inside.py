@@ -10,14 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 
 from whitebear import stats
 from whitebear.draw.artist import Artist, artist_with_part
 from whitebear.errors import UserError
 from whitebear.interventions import weigh
 from whitebear.measures import heads as attention_detail
-from whitebear.measures.text_states import SPLITS
+from whitebear.measures.text_states import accuracy
 from whitebear.pocket.world.captions import caption, deniable, load_train_wordings
 from whitebear.pocket.world.dataset import scene_rng
 from whitebear.pocket.world.scene import load_world
@@ -130,35 +129,36 @@ def obeyed(table: pd.DataFrame, least: float) -> list[str]:
     return sorted(left.index[1 - left >= least])
 
 
-def fall(table: pd.DataFrame, data: xr.Dataset, wordings: list[str]) -> Estimate:
+def fall(changes: pd.DataFrame, wordings: list[str]) -> Estimate:
     """Relative change of attention to the word (of its geometric mean) against the controls.
 
-    -0.5 is half of it gone. Concepts are resampled. NaN without wordings.
+    -0.5 is half of it gone. The interval speaks about other concepts and other such wordings. NaN
+    without wordings. changes: of `heads.by_wording`.
     """
-    rows = attention_detail.by_wording(table, data)
-    rows = rows[rows.wording.isin(wordings)].assign(one=1.0)
+    rows = changes[changes.wording.isin(wordings)].assign(one=1.0)
     if not len(rows):
         return Estimate(np.nan, np.nan, np.nan, 0, 0)
-    sums = rows.groupby("concept")[["attention", "one"]].sum().to_numpy()
-    found = np.expm1(stats.cluster_bootstrap(sums, stats.ratio))
-    return Estimate(*map(float, found), len(rows), len(sums))
+    levels = [None, sorted(rows.wording.unique()), sorted(rows.concept.unique())]
+    sums = stats.crossed_sums(rows, ["attention", "one"], levels)
+    found = np.expm1(stats.crossed_interval(sums, stats.ratio))
+    return Estimate(*map(float, found), len(rows), *reversed(sums.shape[1:3]))
 
 
 def exchanged(
     steered: Callable[[pd.DataFrame], pd.DataFrame],
     table: pd.DataFrame,
-    data: xr.Dataset,
+    heads: pd.DataFrame,
     wordings: list[str],
 ) -> pd.DataFrame:
     """Words and attention apart: instructions with the attention of their controls, and back.
 
     Attention to the concept's word is multiplied (Prompt-to-Prompt, see `weigh`) by the
     ratio of the means of a wording and its control: each then has on average what the other has.
-    steered: `weighted` of one artist; table, data: of `attention_detail.watch_heads`.
+    steered: `weighted` of one artist; table: drawn and watched; heads: of `heads.kept`.
     One row a picture: concept, wording (of the instruction, also where its control is drawn), seed,
     words ("instruction" or "control"), attention ("its own" or "the other's"), auc, present.
     """
-    table = table.assign(auc=attention_detail.aucs(data).mean(("layer", "head")).values)
+    table = attention_detail.add_auc(table, heads)
     pairs = stats.add_control(table, "auc")
     parts = []
     for wording, rows in pairs[pairs.wording.isin(wordings)].groupby("wording", sort=False):
@@ -182,9 +182,10 @@ def weighted(artist: Artist, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def exchange_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """`exchanged` in four lines: rate of the concept (`Estimate`), mean attention to its word."""
+    """`exchanged` in four lines: rate of the concept (`Estimate` over concepts and wordings), mean
+    attention to its word."""
     keys = ["words", "attention"]
-    found = {key: {"rate": stats.rate(some), "attention": some.auc.mean()}
+    found = {key: {"rate": stats.rate(some, over=stats.KIND), "attention": some.auc.mean()}
              for key, some in rows.groupby(keys, sort=False)}  # fmt: skip
     table = pd.DataFrame.from_dict(found, orient="index", columns=["rate", "attention"])
     return table.rename_axis(keys) if len(table) else table
@@ -193,16 +194,9 @@ def exchange_table(rows: pd.DataFrame) -> pd.DataFrame:
 # --- what the encoder says -----------------------------------------------------------------------
 
 
-def accuracy(found: pd.DataFrame, place: str) -> Estimate:
-    """How often a probe is right on new concepts and new wordings, at a place of the prompt.
-
-    found: of `encoder.probe`.
-    """
-    return stats.rate(found[(found.place == place) & (found.split == SPLITS[-1])])
-
-
 def best_accuracy(found: pd.DataFrame) -> Estimate:
-    """`accuracy` at the concept's or the end token's state, whichever is read better."""
+    """How often a probe is right on new concepts and new wordings, at the concept's or the end
+    token's state, whichever is read better. found: of `text_states.probe`."""
     return max((accuracy(found, place) for place in ("concept", "eos")), key=lambda e: e.value)
 
 
@@ -210,13 +204,14 @@ def best_accuracy(found: pd.DataFrame) -> Estimate:
 
 
 def by_part(tables: dict) -> pd.DataFrame:
-    """What an instruction does in each of `combinations`, in points against its control.
+    """What kinds of instruction do in each of `combinations`, in points against their controls
+    (`Estimate` over concepts and wordings).
 
     tables: key of `combinations` -> rows drawn and judged. Index (encoder, denoiser), columns
     conditions.
     """
     rows = {
-        key: {name: stats.paired_difference(some)
+        key: {name: stats.paired_difference(some, over=stats.KIND)
               for name, some in stats.add_control(table).groupby("condition", sort=False)}
         for key, table in tables.items()
     }  # fmt: skip
