@@ -164,11 +164,12 @@ def test_figures_and_words_for_any_numbers(pipe, table, states):
 
 def test_a_kind_whose_wordings_disagree_is_undecided(table, states):
     """A mean of one wording that moves far and others that stay says nothing of other wordings."""
-    similar = encoder.similarity(table, states).assign(standardised=1.0)
+    similar = encoder.similarity(table, states)
+    near = 0.9 + 0.01 * np.random.default_rng(0).random(len(similar))
     far = (similar.wording == "negate-no") & (similar.place == "eos")
-    similar.loc[far, "standardised"] = 0.4
+    similar = similar.assign(standardised=np.where(far, near - 0.6, near))
     moved = encoder.changes(similar).difference["negate", FINAL, "eos"]
     assert moved.beyond() == ("concepts", "wordings")
-    assert moved.value == pytest.approx(-0.1) and rules.MOVES(moved) == "undecided"
+    assert moved.value == pytest.approx(-0.1, abs=0.005) and rules.MOVES(moved) == "undecided"
     words = encoder.wording_changes(similar).map(rules.MOVES)
     assert list(words[words != "stays"].items()) == [("negate-no", "falls")]

@@ -62,7 +62,7 @@ def test_what_cannot_be_told_gets_no_verdict_but_the_last(rule):
                     "learned", "refused", "whole", "picture", "text", "attention",
                     "blind", "bare", "tail", "carrier", "name", "everything", "turned", "kept",
                     "helper", "gone", "spared",
-                    "below", "above", "layers", "falls", "stays", "rises", "spared",
+                    "below", "above", "layers", "falls", "stays", "rises",
                     "shipped_low", "shipped_high", "rival_low", "rival_high"}  # fmt: skip
     assert rule(nan, nan, **dict.fromkeys(names, math.nan)) == rule.otherwise
 

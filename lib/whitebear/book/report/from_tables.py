@@ -58,6 +58,14 @@ CLAIMS = {  # name on a page -> chapter and claim whose published estimate it qu
         "05_text_encoder",
         "“Forget it, then draw it” moves the end token away from the concept",
     ),
+    "text_negate": (
+        "05_text_encoder",
+        "“Asked to leave it out” moves the end token away from the concept",
+    ),
+    "attention_negate": (
+        "06_watching_the_words",
+        "“Asked to leave it out” lowers attention to the word",
+    ),
     "attention_forget": (
         "06_watching_the_words",
         "“Forget it, then draw it” lowers attention to the word",
@@ -84,7 +92,7 @@ def numbers(results: Path = RESULTS) -> dict[str, str]:
     found |= unchanged(known) | claimed(results)
     pairs = stats.add_control(known["shipped"][0].scores, "clip_score")
     pairs = pairs[pairs.condition == "forget_then_request"]
-    found["clip_score_forget"] = signed(stats.paired_difference(pairs), 4)
+    found["clip_score_forget"] = signed(stats.paired_difference(pairs, over=stats.KIND), 4)
     return {f"table_{name}": text for name, text in found.items()}
 
 
