@@ -175,11 +175,12 @@ def test_places_and_layers_of_the_text_encoder():
 
 def test_probes_by_split_and_by_model():
     index = pd.MultiIndex.from_product(
-        [PLACES, SPLITS, list("abcd")], names=["place", "split", "concept"]
+        [PLACES, SPLITS, list("abcd"), ["w1", "w2", "w3"]],
+        names=["place", "split", "concept", "wording"],
     )
     found = pd.DataFrame({"present": rng.random(len(index)) > 0.3}, index=index).reset_index()
     rate = lambda rows, place, split: stats.rate(  # noqa: E731
-        rows[(rows.place == place) & (rows.split == split)]
+        rows[(rows.place == place) & (rows.split == split)], over=stats.KIND
     )
     table = pd.DataFrame([[rate(found, p, s) for s in SPLITS] for p in PLACES])
     figure = text_states.probes(found)

@@ -148,7 +148,8 @@ def rank_correlation(rows: pd.DataFrame) -> stats.Estimate:
     if n > 1 and words > 2:
         rng = np.random.default_rng(stats.SEED)
         drawn = [rho(rng.integers(n, size=n), rng.integers(words, size=words)) for _ in range(1000)]
-        low, high = map(float, np.nanquantile(drawn, [0.025, 0.975]))
+        if known := [one for one in drawn if not np.isnan(one)]:
+            low, high = map(float, np.quantile(known, [0.025, 0.975]))
     return stats.Estimate(value, low, high, len(rows), n, words)
 
 

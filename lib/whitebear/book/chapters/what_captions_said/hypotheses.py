@@ -186,10 +186,10 @@ def lawful(rates: pd.DataFrame) -> list[Claim]:
         text = (f"R² {ours.value:.2f} [{ours.low:.2f}, {ours.high:.2f}]; an unread word brings it"
                 f" in: {rivals[0].value:.2f}; the share alone: {rivals[1].value:.2f}; requested is"
                 f" drawn (not declared): {law.r_squared(rows, 'requested'):.2f}")  # fmt: skip
+        verdict = rules.LAW(ours, rival_low=best.low, rival_high=best.high)
         found.append(made(
-            f"What captions said predicts what is drawn: {name}", ours,
-            rules.LAW(ours, rival=best.value), "fig-law", text, of="wordings of models",
-            control="the share of negation, and names",
+            f"What captions said predicts what is drawn: {name}", ours, verdict, "fig-law", text,
+            of="wordings of models", control="the share of negation, and names",
         ))  # fmt: skip
     return found
 
