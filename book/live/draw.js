@@ -49,14 +49,15 @@ export class Artist {
 
   /** A picture: pixels (RGBA), what the detector found, and attention to each token: mass
    * (steps x layers x 77) and maps (steps x 77 x 8 x 8).
-   * asked: model, prompt, negative, concept, seed, steps, guidance, and weights of the 77 tokens
-   * (1 changes nothing); shown: is called with what is foreseen, at every `every`-th step. */
+   * asked: model, prompt, negative, concept, seed, steps, guidance, and weigh, how much words of the
+   * prompt count in attention (word -> factor; 0 takes it out, 1 changes nothing); shown: is called with what is foreseen, at every `every`-th step. */
   async draw(asked, shown = () => {}, every = Infinity) {
     const { model, steps } = asked;
     const halves = [await this.read(model, asked.negative ?? ""), await this.read(model, asked.prompt)];
     const states = tensor(joined(halves), 2, POSITIONS, halves[0].length / POSITIONS);
     const ones = new Float32Array(POSITIONS).fill(1);
-    const weights = tensor(joined([ones, asked.weights ?? ones]), 2, POSITIONS);
+    const own = this.words.weights(asked.prompt, asked.weigh ?? {});
+    const weights = tensor(joined([ones, own]), 2, POSITIONS);
     const [mass, maps] = [[], []];
     let latents = this.noise(asked.concept, asked.seed);
     for (const [i, t] of timesteps(steps).entries()) {

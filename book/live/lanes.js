@@ -12,7 +12,8 @@ export function made(tag, attributes = {}, ...children) {
   return element;
 }
 
-function painted(canvas, pixels) {
+/** Put pixels of a picture on its canvas. */
+export function painted(canvas, pixels) {
   canvas.getContext("2d").putImageData(new ImageData(pixels, SIDE, SIDE), 0, 0);
 }
 
@@ -22,10 +23,17 @@ export function seen(found) {
   return there.map(([name, p]) => `${name} ${percent(p)}`).join(", ") || "nothing that it knows";
 }
 
+/** Whether a noun is in the picture, in words, and with which probability. */
+export function verdict(found, noun) {
+  const [, p, present] = found.find(([name]) => name === noun);
+  return [present ? "● there" : "○ not there", percent(p)];
+}
+
 export class Lane {
-  /** name: what kind of lane; noun: what is looked for. It shows itself in `parent`. */
-  constructor(parent, name, sentence, noun, seeds) {
-    Object.assign(this, { noun, k: 0, n: 0, sentence, pictures: [] });
+  /** name: what kind of lane; noun: what is looked for; inspect: is called with the number of a
+   * picture that is pressed, and its button. It shows itself in `parent`. */
+  constructor(parent, name, sentence, noun, seeds, inspect) {
+    Object.assign(this, { name, noun, k: 0, n: 0, sentence, inspect });
     this.count = made("b", {}, "…");
     this.share = made("span");
     this.bar = made("span", { class: "wb-interval", "aria-hidden": "true" }, made("i"));
@@ -33,16 +41,23 @@ export class Lane {
     const head = made("div", { class: "wb-head" }, made("span", { class: "wb-kind" }, name), made("q", {}, sentence));
     const foot = made("div", { class: "wb-foot" }, this.count, this.bar, this.share);
     parent.append(made("section", { class: "wb-lane", "aria-label": `${name}: ${sentence}` }, head, this.cells, foot));
-    for (let i = 0; i < seeds; i++) this.cell();
+    for (let i = 0; i < seeds; i++) this.cell(i);
   }
 
-  cell() {
+  cell(i) {
     const canvas = made("canvas", { width: SIDE, height: SIDE, role: "img", "aria-label": "not drawn yet" });
-    this.cells.append(made("figure", {}, canvas, made("figcaption", {}, "\u00a0")));
+    const button = made("button", { type: "button", disabled: "" }, canvas);
+    button.onclick = () => this.inspect(i, button);
+    this.cells.append(made("figure", {}, button, made("figcaption", {}, "\u00a0")));
+  }
+
+  /** What is drawn so far. */
+  get pictures() {
+    return [...this.cells.querySelectorAll("canvas")].slice(0, this.n);
   }
 
   canvas(i) {
-    return this.cells.children[i].firstChild;
+    return this.cells.children[i].querySelector("canvas");
   }
 
   preview(i, step, steps, pixels) {
@@ -52,15 +67,14 @@ export class Lane {
 
   /** A finished picture. picture: what the model answers, with its seed. */
   add(i, picture) {
-    this.pictures[i] = picture;
     painted(this.canvas(i), picture.pixels);
-    const [, p, present] = picture.found.find(([name]) => name === this.noun);
+    const [, , present] = picture.found.find(([name]) => name === this.noun);
     this.n += 1;
     this.k += present;
-    const verdict = `${present ? "● there" : "○ not there"}\n${percent(p)}`;
     this.canvas(i).setAttribute("aria-label", `seed ${picture.seed}: ${seen(picture.found)}`);
-    this.canvas(i).title = `Seed ${picture.seed}. Found: ${seen(picture.found)}.`;
-    this.cells.children[i].lastChild.textContent = verdict;
+    this.canvas(i).title = `Seed ${picture.seed}. Found: ${seen(picture.found)}. Press to look inside.`;
+    this.canvas(i).parentNode.disabled = false;
+    this.cells.children[i].lastChild.textContent = verdict(picture.found, this.noun).join("\n");
     this.cells.children[i].classList.toggle("wb-there", present);
     [this.count.textContent, this.share.textContent] = tally(this.noun, this.k, this.n);
     const [low, high] = wilson(this.k, this.n);

@@ -2,16 +2,19 @@
 
 import { Model, lacking } from "./model.js";
 import { Lane, made } from "./lanes.js";
+import { Inside } from "./inside.js";
 import { control, objectOf, placeAlone, wording } from "./words.js";
+import { card, csv, handed } from "./save.js";
 import { guessed, percent } from "./tally.js";
+import { named, weighed, written } from "./watch.js";
 
-const KEPT = { p: "", c: "", a: "", k: "bear", n: "", g: "4", s: "20", seeds: "8", m: "shipped" };
+const KEPT = { p: "", c: "", a: "", k: "bear", n: "", w: "", g: "4", s: "20", seeds: "8", m: "shipped" };
 const EVERY = 4; // steps between two previews
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 class Page {
   constructor(form) {
-    Object.assign(this, { form, model: new Model(), run: null, own: new Set() });
+    Object.assign(this, { form, model: new Model(), run: null, own: new Set(), lanes: [], drawn: [] });
     this.fields = Object.fromEntries(Object.keys(KEPT).map((name) => [name, form.elements[name]]));
     const parts = [...form.parentNode.querySelectorAll("[data-live]")];
     this.parts = Object.fromEntries(parts.map((part) => [part.dataset.live, part]));
@@ -21,6 +24,17 @@ class Page {
     const line = lacking();
     if (line) return this.say("cannot", `${line}; the stored pictures below show what it draws.`);
     form.hidden = false;
+    this.inside = new Inside(this.parts.inside, {
+      ask: (...asked) => this.model.ask(...asked),
+      weigh: (factors) => {
+        this.fields.w.value = written(factors);
+        this.changed(this.fields.k);
+      },
+      again: () => {
+        this.draw();
+        this.parts.lanes.focus();
+      },
+    });
     this.listen();
     this.recall();
   }
@@ -48,6 +62,16 @@ class Page {
     };
     this.parts.stop.onclick = () => this.stop();
     this.parts.copy.onclick = () => this.copy();
+    this.parts.png.onclick = () => {
+      const name = `${this.lanes[0].sentence.replace(/[^\p{L}\p{N}]+/gu, "-").slice(0, 60)}.png`;
+      card(this.lanes.filter(({ n }) => n)).toBlob((blob) => handed(name, blob));
+    };
+    this.parts.csv.onclick = () => handed("white-bear.csv", new Blob([csv(this.drawn)], { type: "text/csv" }));
+    this.parts.large.hidden = !document.fullscreenEnabled;
+    this.parts.large.onclick = () => {
+      if (document.fullscreenElement) document.exitFullscreen();
+      else form.parentNode.requestFullscreen();
+    };
     window.addEventListener("keydown", ({ key }) => key === "Escape" && this.stop());
     window.addEventListener("hashchange", () => location.hash.includes("=") && this.recall());
   }
@@ -117,14 +141,15 @@ class Page {
 
   async draw() {
     const { form, fields, parts } = this;
-    const run = (this.run = { guess: form.elements.guess.value });
     const asked = {
       model: fields.m.value,
       concept: fields.k.value,
       negative: fields.n.value,
+      weigh: weighed(fields.w.value),
       guidance: Number(fields.g.value),
       steps: Number(fields.s.value),
     };
+    const run = (this.run = { asked, guess: form.elements.guess.value });
     this.busy(true);
     this.say("result", "");
     try {
@@ -132,13 +157,20 @@ class Page {
       await this.model.load(this.wanted(), told);
       if (run !== this.run) return;
       this.changed(fields.k);
+      this.inside.hide();
       parts.lanes.replaceChildren();
-      const rows = [["Your sentence", fields.p], ["Its control", fields.c], ["The place alone", fields.a]];
-      const lanes = rows
-        .map(([name, field]) => [name, field.value.trim()])
-        .filter(([, sentence]) => sentence)
-        .map(([name, sentence]) => new Lane(parts.lanes, name, sentence, asked.concept, Number(fields.seeds.value)));
-      await this.fill(run, lanes, asked, Number(fields.seeds.value));
+      const rows = [["Your sentence", fields.p], ["Its control", fields.c], ["The place alone", fields.a]]
+        .map(([kind, field]) => [kind, field.value.trim()])
+        .filter(([, sentence]) => sentence);
+      const seeds = Number(fields.seeds.value);
+      const lanes = rows.map((row) => {
+        const beside = row === rows[0] ? rows.slice(0, 2) : [rows[0], row];
+        const inspect = (seed, button) => this.inside.open(beside, { ...asked, seed }, button);
+        return new Lane(parts.lanes, row[0] + named(asked.weigh, row[1]), row[1], asked.concept, seeds, inspect);
+      });
+      this.lanes = lanes;
+      parts.save.hidden = false;
+      await this.fill(run, lanes, seeds);
       if (run === this.run) this.finish(run, lanes[0]);
     } catch (error) {
       if (run === this.run) this.say("status", `It cannot draw here: ${error.message}. The stored pictures below show what it draws.`);
@@ -147,7 +179,8 @@ class Page {
   }
 
   /** Seed by seed, in every lane from the same noise. */
-  async fill(run, lanes, asked, seeds) {
+  async fill(run, lanes, seeds) {
+    const { asked } = run;
     const every = calm.matches ? Infinity : EVERY;
     for (let seed = 0; seed < seeds; seed++) {
       for (const lane of lanes) {
@@ -155,22 +188,33 @@ class Page {
         const picture = await this.model.ask("draw", { ...asked, prompt: lane.sentence, seed, every }, shown);
         if (run !== this.run) return;
         lane.add(seed, { ...picture, seed });
+        this.drawn.push(this.row(asked, lane, seed, picture));
       }
       const { k, n, noun } = lanes[0];
-      this.say("status", `${n} of ${seeds} drawn, ${noun} in ${k}`);
+      this.say("status", `${n} of ${seeds} drawn, ${noun} in ${k}. Press a picture to look inside.`);
     }
   }
 
+  /** A picture as a line of the table that can be saved. */
+  row(asked, { name, sentence }, seed, { found }) {
+    const [, probability, present] = found.find(([noun]) => noun === asked.concept);
+    const weigh = written(asked.weigh);
+    const judged = { probability: probability.toFixed(4), present: Number(present) };
+    return { ...asked, kind: name, prompt: sentence, weigh, seed, ...judged };
+  }
+
   finish(run, lane) {
+    const { asked } = run;
     const book = wording(lane.sentence);
     const lines = [];
     if (run.guess) lines.push(guessed(run.guess, lane.k, lane.n));
-    if (book && this.fields.m.value === "shipped") {
+    if (book && asked.model === "shipped" && !named(asked.weigh, lane.sentence) && !asked.negative) {
       lines.push(`In the book, this wording shows its object in ${percent(book.rate)} of ${book.n} pictures, all objects together.`);
     }
     this.say("result", lines.join(" "));
-    const model = this.fields.m.value === "taught" ? ", taught model" : "";
-    const words = `“${lane.sentence}”: ${lane.noun} in ${lane.k} of ${lane.n}${model}`;
+    const model = asked.model === "taught" ? ", taught model" : "";
+    const other = named(asked.weigh, lane.sentence) + (asked.negative && `, negative prompt “${asked.negative}”`);
+    const words = `“${lane.sentence}”: ${lane.noun} in ${lane.k} of ${lane.n}${model}${other}`;
     this.parts.tries.hidden = false;
     this.parts.tries.lastElementChild.append(made("li", {}, words));
   }

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from pages import watched
+from PIL import Image
 
 from conftest import HTML
 from whitebear.book.live import examples, scripts
@@ -45,14 +46,14 @@ def drawing(request, browser, site):
     page, wrong, asked = watched(browser)
     page.goto(f"{start}/{PAGE}")
     page.evaluate(WATCH)
-    load = (
-        "async names => { window.model = new whiteBear.Model(); await window.model.load(names); }"
-    )
-    page.evaluate(load, [*scripts.FIRST, *scripts.TAUGHT])
+    page.evaluate(LOAD, [*scripts.FIRST, *scripts.TAUGHT])
     draw = lambda **asked: page.evaluate(  # noqa: E731
         ASK, {"model": "shipped", "steps": 20, "guidance": 4, **asked}
     )
     draw.few = request.param == "server"
+    draw.spans = lambda sentence: page.evaluate(
+        "sentence => window.model.ask('spans', { sentence })", sentence
+    )
     frozen = page.evaluate("window.frozen")  # what follows copies pictures out, as no reader does
     yield draw
     assert not wrong and max(frozen, default=0) < FROZEN
@@ -94,21 +95,42 @@ def test_the_taught_model_and_a_negative_prompt_draw_the_same(drawing, artist):
     assert difference(drawing(**asked, negative="bear"), want) <= LIMIT
 
 
-def test_attention_is_what_the_hooks_see_and_a_word_can_be_taken_out(drawing, artist):
-    row = prompt_grid(["bear"], ["affirm"], seeds=[1]).query("wording == 'affirm-picture'")
-    asked = {"prompt": row.prompt.item(), "concept": "bear", "seed": 1}
+def told(wording: str, condition: str) -> tuple[pd.DataFrame, dict]:
+    """A prompt about a bear, as a row of a grid and as the page is asked for it."""
+    row = prompt_grid(["bear"], [condition], seeds=[1]).query("wording == @wording")
+    return row, {"prompt": row.prompt.item(), "concept": "bear", "seed": 1}
+
+
+@pytest.mark.parametrize(
+    ("wording", "condition", "places"),
+    [("affirm-picture", "affirm", 1), ("forget-paper", "forget_then_request", 2)],
+)
+def test_attention_is_what_the_hooks_see(drawing, artist, wording, condition, places):
+    """Mass in every layer, maps over the picture; all places of the word together."""
+    row, asked = told(wording, condition)
     with capture_attention(artist.pipe, tokens=["bear"], reduce=("mass", "map"), grid=8) as capture:
         artist.draw(row, progress=False)
     seen, made = capture.dataset().isel(sample=0, token=0), drawing(**asked)
-    at = 5  # start, a, picture, of, a, bear
-    mass = np.array(made["mass"]).reshape(20, -1, 77)[..., at]
-    maps = np.array(made["maps"]).reshape(20, 77, 8, 8)[:, at]
+    spans = drawing.spans(asked["prompt"])
+    at = [i for text, first, after in spans if text == "bear" for i in range(first, after)]
+    assert len(at) == places
+    mass = np.array(made["mass"]).reshape(20, -1, 77)[..., at].sum(-1)
+    maps = np.array(made["maps"]).reshape(20, 77, 8, 8)[:, at].sum(1)
     assert np.abs(mass - seen["mass"].to_numpy()).max() < 1e-3
     assert np.abs(maps - seen["map"].mean("layer").to_numpy()).max() < 1e-3
-    with weigh(artist, row, 0.0):
+
+
+@pytest.mark.parametrize(
+    ("factor", "roles", "also"),
+    [(0.0, (), {}), (4.0, (), {}), (0.0, ("eos", "pad"), {"<end>": 0, "<padding>": 0})],
+)
+def test_words_count_as_the_intervention_weighs_them(drawing, artist, factor, roles, also):
+    row, asked = told("forget-paper", "forget_then_request")
+    plain = artist.draw(row, progress=False)[0]
+    with weigh(artist, row, factor, roles=roles):
         want = artist.draw(row, progress=False)[0]
-    weights = [float(i != at) for i in range(77)]
-    assert difference(drawing(**asked, weights=weights), want) <= LIMIT
+    made = drawing(**asked, weigh={"bear": factor, **also})
+    assert difference(made, want) <= LIMIT < difference(made, plain)
 
 
 def opened(browser, fragment: str = "", **context):
@@ -139,6 +161,51 @@ def test_a_reader_draws_a_sentence(browser):
     assert page.locator("[data-live=tries] li").count() == 1 and not wrong
     assert max(page.evaluate("window.frozen"), default=0) < FROZEN
     assert page.is_hidden("[data-live=loads]")
+    page.context.close()
+
+
+def test_a_reader_looks_inside_weighs_a_word_and_saves(browser):
+    """With the keyboard: the shares shown are those of the hooks, the counts saved those shown."""
+    page, wrong, _ = opened(browser, "#p=a+beach,+but+no+bear&s=4", reduced_motion="reduce")
+    page.press("#wb-p", "Enter")
+    page.wait_for_function(
+        "document.querySelector('[data-live=status]').textContent.startsWith('8 of')"
+    )
+    page.evaluate(WATCH)
+    page.locator(".wb-lane").first.locator("button").nth(3).press("Enter")
+    inside = page.locator(".wb-inside")
+    inside.locator("polyline").nth(1).wait_for()
+    assert inside.locator("[aria-pressed=true]").all_inner_texts() == ["bear", "bear"]
+    artist = Artist("pocket", steps=4, device="cpu")
+    prompts = ["a beach, but no bear", "a beach, and a bear"]
+    rows = pd.DataFrame({"concept": "bear", "seed": 3, "prompt": prompts})
+    with capture_attention(artist.pipe, tokens=["bear"]) as capture:
+        artist.draw(rows, progress=False)
+    want = 100 * capture.dataset().mass[..., 0].mean("layer").to_numpy()
+    for key, step in (("Home", 0), ("ArrowRight", 1), ("End", 3)):
+        inside.locator("input[type=range]").press(key)
+        line = inside.locator(".wb-note").first.inner_text()
+        assert line.startswith(f"Step {step + 1} of 4: of the attention, “bear” has ")
+        shown = [float(share) for share in re.findall(r"([\d.]+) %", line)]
+        assert np.abs(np.array(shown) - want[:, step]).max() < 0.06
+    inside.get_by_role("button", name="no", exact=True).press("Enter")
+    assert "0.0 % in its control" in inside.locator(".wb-note").first.inner_text()
+    inside.get_by_label("not at all").check()
+    inside.get_by_text("Your sentence, no × 0").wait_for()
+    assert page.evaluate("location.hash").endswith("&w=no%3A0")
+    before = page.locator(".wb-foot b").all_inner_texts()
+    with page.expect_download() as saved:
+        page.click("[data-live=csv]")
+    table = pd.read_csv(saved.value.path())
+    counts = table.groupby("kind", sort=False).present.sum()
+    assert [f"bear in {k} of 8" for k in counts] == before and not wrong
+    with page.expect_download() as saved:
+        page.click("[data-live=png]")
+    assert Image.open(saved.value.path()).size[0] > 1000
+    inside.get_by_role("button", name="Draw all").press("Enter")
+    page.get_by_text("“a beach, but no bear”: bear in", exact=False).nth(1).wait_for()
+    assert page.locator(".wb-kind").first.inner_text() == "Your sentence, no × 0"
+    assert inside.is_hidden() and max(page.evaluate("window.frozen"), default=0) < FROZEN
     page.context.close()
 
 

@@ -16,7 +16,7 @@ from whitebear.files import MODELS, ROOT
 from whitebear.prompts import load_wordings, prompt_grid
 
 POCKET = MODELS / "pocket"
-ROOMS = ("noise", "schedule", "tokenise", "judge", "words", "tally")
+ROOMS = ("noise", "schedule", "tokenise", "judge", "words", "tally", "watch", "save")
 # What nobody writes on purpose: the tokenizer of the page splits it as that of the model does.
 ODD = (
     "", " ", "a  bear", "\tbear\n", "BEAR", "Bär", "ours blanc, s’il vous plaît", "don't", "don’t",
@@ -100,9 +100,17 @@ def test_tokens_are_those_of_the_model(rooms, grid):
     assert {t: m for t, m, w in zip(texts, made, want, strict=True) if m != w} == {}
     assert rooms("t => words.unknown(t)", "No unicorn, don't: a bear!") == ["unicorn", "don't"]
     assert rooms("t => words.unknown(t)", "The Boat, without an OWL.") == []
-    assert rooms("t => words.spans(t)", "a bear, unicorn")[:3] == [
-        ["start", 0, 1], ["a", 1, 2], ["bear,", 2, 4],
+    assert rooms("t => words.spans(t)", "A bear, don't") == [
+        ["<start>", 0, 1], ["A", 1, 2], ["bear", 2, 3], [",", 3, 4], ["don't", 4, 8],
+        ["<end>", 8, 9], ["<padding>", 9, 77],
     ]  # fmt: skip
+    ends = rooms("texts => texts.map(t => words.spans(t).at(-2)[2] - words.ids(t).length)", texts)
+    assert {t for t, end in zip(texts, ends, strict=True) if end} == set()
+    weights = rooms("([t, w]) => [...words.weights(t, w)]", ["Bear, a bear", {"bear": 0, "a": 2}])
+    assert weights == [1, 0, 1, 2, 0] + [1] * 72
+    with pytest.raises(Exception, match="nothing left to read"):
+        everything = {"<start>": 0, "<end>": 0, "<padding>": 0}
+        rooms("w => words.weights('', w)", everything)
     with pytest.raises(Exception, match="reads 77; shorten it"):
         rooms("words.ids('bear '.repeat(90))")
 
@@ -140,3 +148,37 @@ def test_the_interval_is_that_of_the_book(rooms):
     assert rooms("tally('bear', 6, 7)") == ["bear in 6 of 7", "86 % [49, 97]"]
     assert rooms("guessed('all', 8, 8)") == "You guessed it: all."
     assert rooms("guessed('none', 7, 8)") == "You guessed none; it was some."
+
+
+def test_what_a_word_has_of_attention(rooms):
+    """Its places together, the mean over layers, from what the denoiser gives out at each step."""
+    draw = np.random.default_rng(0)
+    mass, maps, at = draw.random((3, 5, 77)), draw.random((3, 77, 8, 8)), [4, 9]
+    spans = [["<start>", 0, 1], ["Bear", 4, 5], ["bears", 5, 6], ["bear", 9, 10]]
+    assert rooms("([spans, word]) => places(spans, word)", [spans, "bear"]) == at
+    made = rooms("([mass, at]) => shares(mass, 3, at)", [mass.ravel().tolist(), at])
+    assert np.allclose(made, mass[..., at].sum(-1).mean(1))
+    made = rooms(
+        "([maps, at]) => [0, 1, 2].map(i => heat(maps, i, at))", [maps.ravel().tolist(), at]
+    )
+    assert np.allclose(np.reshape(made, (3, 8, 8)), maps[:, at].sum(1))
+    one = np.eye(64)[8 * 7 + 3].tolist()
+    assert rooms("cells => most(cells)", one) == "most at the bottom centre"
+    assert rooms("cells => most(cells)", [0] * 64) == "nowhere"
+
+
+def test_weights_of_words_are_kept_in_the_address(rooms):
+    text = "Bear:0 <end>:0.5 without:1 nothing :2 ::3 x:-1"
+    factors = {"bear": 0, "<end>": 0.5, "without": 1, ":": 3}
+    assert rooms("t => weighed(t)", text) == factors
+    assert rooms("f => written(f)", factors) == "bear:0 <end>:0.5 ::3"
+    assert rooms("f => weighed(written(f))", {"bear": 0.5}) == {"bear": 0.5}
+    assert rooms("f => named(f, 'Without a bear.')", {"bear": 0, "car": 2}) == ", bear × 0"
+    assert rooms("f => named(f, 'a beach')", {"bear": 0, "<end>": 2}) == ", <end> × 2"
+
+
+def test_counts_are_saved_as_a_table(rooms):
+    rows = [{"kind": 'a "b", c', "prompt": "a bear", "seed": 3, "present": 1}]
+    head, line, end = rooms("rows => csv(rows)", rows).split("\n")
+    assert line == ',"a ""b"", c",a bear,,,,3,,,,1' and end == ""
+    assert head.startswith("model,kind,prompt,") and head.endswith(",probability,present")

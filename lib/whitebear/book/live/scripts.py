@@ -18,7 +18,7 @@ from whitebear.files import RESULTS, write_text
 from whitebear.prompts.concepts import load_concepts
 from whitebear.prompts.wordings import load_wordings
 
-PAGE = ("words", "tally", "model", "lanes", "page")
+PAGE = ("words", "tally", "watch", "model", "lanes", "inside", "save", "page")
 ENGINE = ("noise", "schedule", "tokenise", "judge", "draw", "worker")
 LIBRARIES = ("ort.js", "tokenizers.js")  # of others, in book/_static/vendor
 EVERY_WORDING = "04_every_wording.parquet"
