@@ -6,6 +6,7 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may touch a network
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+import contextlib
 import functools
 import http.server
 import shutil
@@ -178,6 +179,13 @@ def browser():
 @pytest.fixture(scope="session")
 def site():
     """The address of the built site on this machine."""
+    with served() as address:
+        yield address
+
+
+@contextlib.contextmanager
+def served():
+    """A server of the built site on this machine; gives its address."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_):

@@ -470,6 +470,10 @@ def test_a_staged_notebook_shows_results_and_no_machinery():
     assert staged.cells[2].outputs == [told]
     assert "hide-input" in staged.cells[1].metadata.tags
     assert "widgets" not in staged.metadata and "widgets" in notebook.metadata
+    framed = staging.for_page(notebook, "<aside>try it</aside>")
+    assert (
+        framed.cells[1].source == "<aside>try it</aside>" and framed.cells[2:] == staged.cells[1:]
+    )
 
 
 # --- commands ------------------------------------------------------------------------------------

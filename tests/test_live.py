@@ -98,9 +98,24 @@ def test_stored_pictures_say_what_is_in_them(tmp_path):
     html = examples.table(tmp_path)
     assert "bear in 6 of 8" in html and "&amp; b" in html
     assert "Seeds 4 to 7 of ““a” &amp; b”: bear, no bear, bear, no bear." in html
+    assert 'href="../book/draw.html#p=%E2%80%9Ca%E2%80%9D+%26+b"' in html
     images = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
     seen = np.asarray(Image.open(io.BytesIO(stored.strip(images))))
     assert np.array_equal(seen, np.concatenate(list(images), 1))
+
+
+def test_a_frame_leads_to_the_page_set_up_like_its_pictures(tmp_path):
+    tmp_path.joinpath(examples.FRAME_LIST).write_text(
+        json.dumps({chapter: [True, False, True, True] for chapter in examples.FRAMES})
+    )
+    frames = examples.frames(tmp_path)
+    notebooks = {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert set(frames) == set(examples.FRAMES) <= notebooks
+    taken_out = frames["08_where_the_word_travels"]
+    assert '#p=a+picture+of+a+beach+without+a+bear&amp;w=bear%3A0">' in taken_out
+    assert "&amp;m=taught" in frames["09_why_it_fails"] and "bear in 3 of 4" in taken_out
+    names = [examples.frame_file(chapter) for chapter in examples.FRAMES]
+    assert len(set(names)) == len(names) and all(map(str.__contains__, frames.values(), names))
 
 
 def test_the_wordings_of_the_page_have_published_rates_and_controls():

@@ -147,7 +147,7 @@ export class Inside {
     const said = this.sides.map(({ kind, shares }) => `${small(shares[at])} in ${kind.toLowerCase()}`).join(", ");
     this.line.textContent = `Step ${at + 1} of ${steps}: of the attention, “${this.word}” has ${said}.`;
     this.step.value = at + 1;
-    this.step.setAttribute("aria-valuetext", this.line.textContent);
+    this.step.setAttribute("aria-valuetext", `${at + 1} of ${steps}`);
     const x = (100 * at) / Math.max(1, steps - 1);
     this.chart.querySelector("line").setAttribute("transform", `translate(${x} 0)`);
   }
@@ -155,6 +155,7 @@ export class Inside {
   start() {
     if (this.at === this.asked.steps - 1) this.turn(0);
     this.play.textContent = "Pause";
+    this.line.ariaLive = "off"; // four times a second is too much to hear
     this.timer = setInterval(() => {
       this.turn(this.at + 1);
       if (this.at === this.asked.steps - 1) this.pause();
@@ -165,6 +166,7 @@ export class Inside {
     clearInterval(this.timer);
     this.timer = 0;
     this.play.textContent = "Play";
+    this.line.ariaLive = "polite";
   }
 
   /** The share of attention at every step, a line a picture. */

@@ -73,7 +73,11 @@ class Page {
       else form.parentNode.requestFullscreen();
     };
     window.addEventListener("keydown", ({ key }) => key === "Escape" && this.stop());
-    window.addEventListener("hashchange", () => location.hash.includes("=") && this.recall());
+    window.addEventListener("hashchange", () => {
+      if (!location.hash.includes("=")) return; // a heading of the page
+      this.recall();
+      fields.p.focus();
+    });
   }
 
   /** Take the state out of the address; what it does not say is as at the start. */

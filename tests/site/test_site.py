@@ -53,6 +53,8 @@ def test_a_page_opens_from_the_disk_and_is_whole(browser, name):
 def target_exists(link: str) -> bool:
     address, anchor = urldefrag(link)
     path = Path(unquote(urlsplit(address).path))
+    if path.name == "draw.html" and "=" in anchor:  # a state of the page, no place on it
+        return path.is_file()
     return path.is_file() and (not anchor or unquote(anchor) in anchors(path))
 
 

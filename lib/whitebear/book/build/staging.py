@@ -65,19 +65,19 @@ def stage(root: Path, executed: Path, stage_dir: Path) -> None:
     """
     shutil.rmtree(stage_dir, ignore_errors=True)
     shutil.copytree(root / "book", stage_dir / "book")
-    numbers, claims = published_numbers(root), {}
+    numbers, claims, frames = published_numbers(root), {}, {}
+    if (root / "book" / "live").is_dir():
+        numbers["live_examples"], frames = live_page(root, stage_dir)
     for source in toc_notebooks(root):
         done = executed / source.name
         target = stage_dir / source.relative_to(root)
         target.parent.mkdir(parents=True, exist_ok=True)
         notebook = nbformat.read(done, as_version=4)
-        nbformat.write(for_page(notebook), target)
+        nbformat.write(for_page(notebook, frames.get(source.stem, "")), target)
         saved = numbers_of(done)
         numbers |= page_names(source.stem, saved)
         claims[title_of(notebook)] = saved.get(CLAIMS, [])
     numbers |= from_tables.numbers(root / "data" / "results")
-    if (root / "book" / "live").is_dir():
-        numbers["live_examples"] = live_page(root, stage_dir)
     numbers |= {"claims": claims_table(claims), "rules": rules.table(), "tables": tables.page()}
     check_numbers(stage_dir, numbers)
     config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
@@ -86,15 +86,16 @@ def stage(root: Path, executed: Path, stage_dir: Path) -> None:
     shutil.copy(root / "_toc.yml", stage_dir / "_toc.yml")
 
 
-def live_page(root: Path, stage_dir: Path) -> str:
-    """Put the scripts of the page that draws where the site finds them; its stored pictures as
-    HTML. The models are exported where they are new, else taken from `_build/live`."""
+def live_page(root: Path, stage_dir: Path) -> tuple[str, dict[str, str]]:
+    """Put the scripts of the page that draws where the site finds them; its stored pictures, and
+    chapter -> the smaller frame of it there, as HTML. The models are exported where they are new,
+    else taken from `_build/live`."""
     cache, target = root / "_build" / "live", stage_dir / "book" / "_static" / "live"
     scripts.write(root, kept(cache, "graphs", "graphs"), target)
     pictures = kept(cache, "stored", "pictures")
     for path in pictures.glob("*.webp"):
         shutil.copy(path, target)
-    return examples.table(pictures)
+    return examples.table(pictures), examples.frames(pictures)
 
 
 def published_numbers(root: Path) -> dict[str, str]:
@@ -111,9 +112,9 @@ def title_of(notebook: nbformat.NotebookNode) -> str:
     return notebook.cells[0].source.partition("\n")[0].lstrip("# ")
 
 
-def for_page(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+def for_page(notebook: nbformat.NotebookNode, frame: str = "") -> nbformat.NotebookNode:
     """A copy for the page: parameters folded away, no progress bars, no run times, and no widgets
-    but those of cells tagged KEPT."""
+    but those of cells tagged KEPT. frame: HTML that stands below the title."""
     notebook = copy.deepcopy(notebook)
     state = notebook.metadata.pop("widgets", {}).get(WIDGET_STATE, {})
     for key in ("whitebear", "papermill"):
@@ -130,6 +131,8 @@ def for_page(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
             kept |= {
                 o.data[WIDGET]["model_id"] for o in cell.outputs if WIDGET in o.get("data", {})
             }
+    if frame:
+        notebook.cells.insert(1, nbformat.v4.new_markdown_cell(frame, id="live-frame"))
     if kept:
         models = widgets_behind(state.get("state", {}), kept)
         notebook.metadata["widgets"] = {WIDGET_STATE: {**state, "state": models}}
