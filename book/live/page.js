@@ -85,6 +85,8 @@ class Page {
     const kept = new URLSearchParams(location.hash.slice(1));
     this.own = new Set(["c", "a"].filter((name) => kept.has(name)));
     for (const [name, first] of Object.entries(KEPT)) this.fields[name].value = kept.get(name) ?? first;
+    const folded = this.form.querySelector("details");
+    folded.open ||= [...folded.querySelectorAll("[name]")].some(({ name }) => kept.has(name));
     if (!kept.has("p")) this.fields.p.value = BOOK.sentences[BOOK.sentences.length - 1];
     if (!this.fields.k.value) this.fields.k.value = KEPT.k;
     this.changed();
