@@ -98,6 +98,9 @@ def _figure(text: str, names: list[str], present: list[bool]) -> str:
         _image(name, start, text, present[start : start + A_ROW])
         for name, start in zip(names, range(0, len(present), A_ROW), strict=True)
     ]
-    link = f'<a href="{escape(Frame(text, "").address())}">draw it</a>'
+    link = (
+        f'<a href="{escape(Frame(text, "").address())}" aria-label="draw it: {escape(text)}">'
+        "draw it</a>"
+    )
     head = f'<div class="wb-head"><q>{escape(text)}</q><b>{count}</b>{link}</div>'
     return f'<div class="wb-stored">{head}<div class="wb-strip">{"".join(images)}</div></div>'
