@@ -133,6 +133,7 @@ def test_every_module_of_the_page_is_joined_once_and_in_order():
     for names in (scripts.PAGE, scripts.ENGINE):
         text = scripts.joined(ROOT / "book/live", names)
         assert "import " not in text and "export " not in text
+        assert not [line for line in text.splitlines() if line.count("`") % 2]  # as `slim` needs
         for i, name in enumerate(names):
             needed = [n for n in sources if f'from "./{n}.js"' in sources[name]]
             assert set(needed) <= set(names[:i]), f"{name}.js comes before what it uses"

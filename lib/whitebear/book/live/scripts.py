@@ -44,8 +44,9 @@ def write(root: Path, parts: Path, target: Path) -> None:
         path = write_text(target / f"{name}.js", f'whiteBear("{name}", "{text}");\n')
         sizes[name] = path.stat().st_size
     known = {"first": FIRST, "taught": TAUGHT, "sizes": sizes, "sentences": SENTENCES}
-    known = json.dumps(known | {"world": world(), "wordings": wordings()})
-    page = joined(sources, PAGE)
+    known |= {"world": world(), "wordings": wordings()}
+    known = json.dumps(known, separators=(",", ":"))
+    page = slim(joined(sources, PAGE))
     write_text(target / "page.js", f"(() => {{\nconst BOOK = {known};\n{page}\n}})();\n")
 
 
@@ -65,6 +66,22 @@ def joined(folder: Path, names: tuple[str, ...]) -> str:
     return re.sub(r"^export ", "", text, flags=re.MULTILINE)
 
 
+def slim(text: str) -> str:
+    """A script without comments that have lines of their own, indentation and empty lines.
+
+    No text in the page's modules goes over several lines, where these would mean something.
+
+    >>> print(slim("/** Two\\n * lines. */\\nf(() => {\\n  // one\\n\\n  g(); // kept\\n});\\n"))
+    f(() => {
+    g(); // kept
+    });
+    <BLANKLINE>
+    """
+    text = re.sub(r"^\s*/\*\*.*?\*/\n", "", text, flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"^\s*//.*\n", "", text, flags=re.MULTILINE)
+    return re.sub(r"^\s+", "", text, flags=re.MULTILINE)
+
+
 def world() -> dict[str, list[str]]:
     """What the model knows, as prompts call it: kind -> nouns."""
     found: dict[str, list[str]] = {}
@@ -78,7 +95,7 @@ def wordings(results: Path = RESULTS) -> list[dict]:
     showed its object in the published run: rate, of n pictures."""
     known = load_wordings().set_index("id")
     scores = pd.read_parquet(results / EVERY_WORDING, columns=["wording", "present"])
-    found = scores.groupby("wording").present.agg(rate="mean", n="size")
+    found = scores.groupby("wording").present.agg(rate="mean", n="size").round(4)
     chosen = known[(known.kind == "object") & known.index.isin(found.index)]
     chosen = chosen[~chosen.text.str.contains("{d}", regex=False)]
     return [
