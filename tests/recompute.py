@@ -441,11 +441,15 @@ def clauses_win():
         name = "Where a place is asked for, the instruction first and not last (not declared):"
         place = change_of_kind(by_order(about[about.request == "place"]))
         found[f"{name} {who}"] = with_direction(place) if runs < 3 else Found(place.value)
-        pairs = pd.concat([paired(scores, "present") for _, scores, _ in models])
+        pairs = pd.concat(
+            [paired(scores, "present").assign(run=name) for name, scores, _ in models]
+        )
         pairs = pairs[pairs.condition.isin(["forget_then_request", "reinforced", "role"])]
         name = f"Instructions of *Every wording* that then ask for it by name: {who}"
         change = change_of_kind(pairs)
-        found[name] = with_direction(change) if runs < 3 else Found(change.value)
+        each = ends_of(pairs.groupby(["run", "wording"]).difference.mean())
+        change = change._replace(said=(100 * change.value, *each))
+        found[name] = with_direction(change) if runs < 3 else Found(change.value, said=change.said)
     return found
 
 

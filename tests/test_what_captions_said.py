@@ -177,5 +177,6 @@ def test_instructions_of_other_chapters_stand_beside_the_clauses():
     falls = lambda row: 0.4 if row.condition == "forget_then_request" else 0.9  # noqa: E731
     conditions = ["repeat", "forget_then_request"]
     one = member("quiet-1", "quiet", conditions=conditions, wording=falls)
-    (claim,) = hypotheses.named("quiet", [one])
-    assert claim.verdict == "lowers it"
+    (claim,) = hypotheses.insisted("quiet", [one])
+    assert claim.verdict == "lowers it" and "; by wording −" in claim.estimate
+    assert "the instructions of *Every wording*, where it then is" in chapter._taken([one])

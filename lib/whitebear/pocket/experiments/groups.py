@@ -12,6 +12,7 @@ from whitebear.stats import Estimate
 WITHOUT = ("negate-without", "negate-pair-without")
 INSTRUCTIONS = ("forget", "leave out")
 ASKED_FOR, ELSEWHERE = ("name", "description"), ("place", "other")
+NAMED = ("forget_then_request", "reinforced", "role")  # of eval.csv: told, then asked for by name
 
 
 def with_runs(group: list[Published], table: Callable[[Published], pd.DataFrame]) -> pd.DataFrame:
@@ -51,6 +52,12 @@ def taken(group: list[Published], rows: pd.DataFrame) -> Estimate:
 def by_prompt(rows: pd.DataFrame) -> list[float]:
     """The share that each prompt takes away in each model. rows: of `clauses`."""
     return [stats.taken_away(some).value for _, some in rows.groupby(["wording", "run"])]
+
+
+def named(group: list[Published]) -> pd.DataFrame:
+    """Rows of the instructions of eval.csv that then ask for X by name, beside their controls."""
+    rows = with_runs(group, lambda p: stats.add_control(p.scores))
+    return rows[rows.condition.isin(NAMED)]
 
 
 def without(group: list[Published]) -> dict[str, Estimate]:

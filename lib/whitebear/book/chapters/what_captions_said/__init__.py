@@ -14,6 +14,7 @@ from whitebear.pocket.experiments.groups import (
     INSTRUCTIONS,
     by_prompt,
     clauses,
+    named,
     taken,
     with_runs,
     without,
@@ -135,7 +136,17 @@ def _taken(group: list[Published]) -> str:
         f"the two wordings with a plain “without” take away {plain}; “forget” and “leave out” take"
         f" away {taken(group, elsewhere).percent()} where something else is asked for"
         f" ({spread(by_prompt(elsewhere))} % by prompt), and {taken(group, by_name).percent()}"
-        " where the object itself is"
+        f" where the object itself is{_insisted(group)}"
+    )
+
+
+def _insisted(group: list[Published]) -> str:
+    rows = named(group)
+    if rows.empty:
+        return ""
+    return (
+        f"; and the instructions of *Every wording*, where it then is,"
+        f" {taken(group, rows).percent()} ({spread(by_prompt(rows))} % by wording)"
     )
 
 

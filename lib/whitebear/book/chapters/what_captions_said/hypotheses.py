@@ -16,6 +16,7 @@ from whitebear.pocket.experiments.groups import (
     by_prompt,
     changed,
     clauses,
+    named,
     over,
     taken,
     with_runs,
@@ -24,7 +25,6 @@ from whitebear.pocket.experiments.groups import (
 from whitebear.pocket.experiments.members import GROUPS, Published, by_group
 from whitebear.stats import Estimate
 
-NAMED = ("forget_then_request", "reinforced", "role")  # of eval.csv: told, then asked for by name
 OTHER_ORDER = "the same sentences in the other order"
 
 
@@ -36,7 +36,7 @@ def claims(found: dict[str, Published], rates: pd.DataFrame) -> list[Claim]:
     rates: of `law.beside_law`, the members' rows.
     """
     groups = by_group({name: p for name, p in found.items() if p.usable})
-    made_of = [overrules, named, acts, specific, ordered]
+    made_of = [overrules, insisted, acts, specific, ordered]
     per_group = [claim for make in made_of for name in groups for claim in make(name, groups[name])]
     return [*per_group, *captions_not_share(groups), *lawful(rates)]
 
@@ -62,16 +62,15 @@ def overrules(name: str, group: list[Published]) -> list[Claim]:
     return found
 
 
-def named(name: str, group: list[Published]) -> list[Claim]:
+def insisted(name: str, group: list[Published]) -> list[Claim]:
     """Beside 7: instructions of *Every wording* that then ask for X by name."""
-    rows = with_runs(group, lambda p: stats.add_control(p.scores))
-    rows = rows[rows.condition.isin(NAMED)]
-    if rows.empty:
+    if (rows := named(group)).empty:
         return []
     change = stats.paired_difference(rows, over=over(group, "concept", "wording"))
+    each = spread(rows.groupby(["wording", "run"]).difference.mean())
     text = f"Instructions of *Every wording* that then ask for it by name: {who(name, group)}"
-    control = "the same words without the instruction"
-    return [_made(text, change, rules.MOVED(change), points(change), control=control)]
+    return [_made(text, change, rules.MOVED(change), f"{points(change)}; by wording {each}",
+                  control="the same words without the instruction")]  # fmt: skip
 
 
 def acts(name: str, group: list[Published]) -> list[Claim]:
