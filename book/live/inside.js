@@ -108,7 +108,7 @@ export class Inside {
     side.map = made("canvas", { width: GRID, height: GRID, role: "img" });
     const kind = side.kind + named(asked.weigh, side.prompt);
     return made(
-      "section", { "aria-label": `${kind}: ${side.prompt}` },
+      "div", { role: "group", "aria-label": `${kind}: ${side.prompt}` },
       made("div", { class: "wb-kind" }, kind),
       made("div", { class: "wb-words", role: "group", "aria-label": "Words" }, ...side.words),
       made("div", { class: "wb-pair" }, side.canvas, side.map),

@@ -12,6 +12,7 @@ from conftest import HTML
 from whitebear.book.live import examples, scripts
 from whitebear.book.live.graphs import taught
 from whitebear.draw.artist import Artist
+from whitebear.files import ROOT
 from whitebear.hooks import capture_attention
 from whitebear.interventions import negative_prompt, weigh
 from whitebear.prompts import prompt_grid
@@ -166,6 +167,12 @@ def test_a_reader_draws_a_sentence(browser):
 
 def test_a_reader_looks_inside_weighs_a_word_and_saves(browser):
     """With the keyboard: the shares shown are those of the hooks, the counts saved those shown."""
+    artist = Artist("pocket", steps=4, device="cpu")
+    prompts = ["a beach, but no bear", "a beach, and a bear"]
+    rows = pd.DataFrame({"concept": "bear", "seed": 3, "prompt": prompts})
+    with capture_attention(artist.pipe, tokens=["bear"]) as capture:
+        artist.draw(rows, progress=False)
+    want = 100 * capture.dataset().mass[..., 0].mean("layer").to_numpy()
     page, wrong, _ = opened(browser, "#p=a+beach,+but+no+bear&s=4", reduced_motion="reduce")
     page.press("#wb-p", "Enter")
     page.wait_for_function(
@@ -176,12 +183,6 @@ def test_a_reader_looks_inside_weighs_a_word_and_saves(browser):
     inside = page.locator(".wb-inside")
     inside.locator("polyline").nth(1).wait_for()
     assert inside.locator("[aria-pressed=true]").all_inner_texts() == ["bear", "bear"]
-    artist = Artist("pocket", steps=4, device="cpu")
-    prompts = ["a beach, but no bear", "a beach, and a bear"]
-    rows = pd.DataFrame({"concept": "bear", "seed": 3, "prompt": prompts})
-    with capture_attention(artist.pipe, tokens=["bear"]) as capture:
-        artist.draw(rows, progress=False)
-    want = 100 * capture.dataset().mass[..., 0].mean("layer").to_numpy()
     for key, step in (("Home", 0), ("ArrowRight", 1), ("End", 3)):
         inside.locator("input[type=range]").press(key)
         line = inside.locator(".wb-note").first.inner_text()
@@ -202,6 +203,9 @@ def test_a_reader_looks_inside_weighs_a_word_and_saves(browser):
     with page.expect_download() as saved:
         page.click("[data-live=png]")
     assert Image.open(saved.value.path()).size[0] > 1000
+    page.add_script_tag(path=ROOT / "tests/vendor/axe.min.js")
+    found = "axe.run(document, { preload: false }).then(all => all.violations.map(v => v.id))"
+    assert page.evaluate(found) == []
     inside.get_by_role("button", name="Draw all").press("Enter")
     page.get_by_text("“a beach, but no bear”: bear in", exact=False).nth(1).wait_for()
     assert page.locator(".wb-kind").first.inner_text() == "Your sentence, no × 0"
