@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         _do(args, arguments[end + 1 :])
     except OSError as error:
-        place = error.filename or args.plan
+        place = error.filename or "the sweep's folder"  # writing names no file
         raise UserError(
             f"{place}: {error.strerror}; make room, or mend it, and give the same command again"
         ) from None
