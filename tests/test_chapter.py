@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from whitebear.book.build.execute import execute
+from whitebear.draw.artist import Artist
 from whitebear.draw.grid import Run
 from whitebear.errors import UserError
 from whitebear.files import ROOT
@@ -77,6 +78,7 @@ def test_its_defaults_are_those_of_the_model(monkeypatch):
     source = next(c.source for c in cells if "parameters" in c.metadata.get("tags", []))
     exec(source, values)
     entry = REGISTRY[values["model"]]
-    assert (values["steps"], values["guidance"]) == (entry.steps, entry.guidance)
+    artist = Artist(values["model"], values["steps"], values["guidance"])
+    assert (artist.steps, artist.guidance) == (entry.steps, entry.guidance)
     needed = {f.name for f in dataclasses.fields(Run) if f.default is dataclasses.MISSING}
     assert needed <= set(values)
