@@ -102,21 +102,27 @@ def made(monkeypatch):
     return prompts
 
 
+def stopped_after(files, monkeypatch, work):
+    """Do what a user interrupts when so many files are written; returns what was written."""
+    write, done = run_module.write_parquet, []
+
+    def stopped(table, path):
+        if len(done) == files:
+            raise KeyboardInterrupt
+        done.append(write(table, path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run_module, "write_parquet", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            work()
+    return done
+
+
 def test_a_killed_chunk_goes_on_without_making_a_picture_twice(spec, made, monkeypatch, tmp_path):
     whole = dataclasses.replace(spec, output=str(tmp_path / "whole"))
     wanted, total = pd.read_parquet(run_chunk(whole, progress=False)), len(made)
     made.clear()
-    write, done = run_module.write_parquet, []
-
-    def killed(table, path):
-        if len(done) == 2:
-            raise KeyboardInterrupt
-        done.append(write(table, path))
-
-    monkeypatch.setattr(run_module, "write_parquet", killed)
-    with pytest.raises(KeyboardInterrupt):
-        run_chunk(spec, progress=False)
-    monkeypatch.setattr(run_module, "write_parquet", write)
+    done = stopped_after(2, monkeypatch, lambda: run_chunk(spec, progress=False))
     assert len(done) == 2 and total > 8
     made.clear()
     found = pd.read_parquet(run_chunk(spec, progress=False))
@@ -130,19 +136,11 @@ def test_a_killed_chunk_goes_on_without_making_a_picture_twice(spec, made, monke
 
 
 def test_what_an_interrupted_run_has_drawn_can_be_looked_at(settings, made, monkeypatch, capsys):
-    run, write, done = Run(**settings), run_module.write_parquet, []
+    run = Run(**settings)
     with pytest.raises(UserError, match="no picture of this run is in .* yet"):
         so_far(run)
 
-    def stopped(table, path):
-        if len(done) == 3:
-            raise KeyboardInterrupt
-        done.append(write(table, path))
-
-    monkeypatch.setattr(run_module, "write_parquet", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        run_grid(run, progress=False)
-    monkeypatch.setattr(run_module, "write_parquet", write)
+    stopped_after(3, monkeypatch, lambda: run_grid(run, progress=False))
     assert "What is drawn is kept" in capsys.readouterr().out
     found = check(so_far(run), SCORES)
     assert len(found) == 12 and set(found.concept) == {"bear"}

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from whitebear.arena.entries import PLACES
 from whitebear.arena.prompts import UNASKED
 from whitebear.book.figures.forest import change_axis, forest, guide, point, share_axis
-from whitebear.book.figures.galleries import _show
+from whitebear.book.figures.galleries import show_picture
 from whitebear.book.figures.style import (
     FAINT,
     INK,
@@ -135,7 +135,7 @@ def same_noise(
         for at, axes in zip(columns, places, strict=True):
             row = rows.loc[[at]].iloc[0]  # of several trainings the first
             axes.set_axis_on()
-            _show(axes, row)
+            show_picture(axes, row)
             axes.texts[0].remove()  # small pictures; the frame says it
             if line[0] is grid[0, 0]:
                 axes.set_title(_asked(row, *at), weight="normal", fontsize=7)

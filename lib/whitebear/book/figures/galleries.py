@@ -31,7 +31,7 @@ def gallery(scores: pd.DataFrame, concept: str, wordings: Sequence[str]) -> Figu
     figure, grid = plt.subplots(len(wordings), len(seeds), figsize=size, squeeze=False)
     for wording, line in zip(wordings, grid, strict=True):
         for seed, axes in zip(seeds, line, strict=True):
-            _show(axes, rows.loc[(wording, seed)])
+            show_picture(axes, rows.loc[(wording, seed)])
         first = rows.loc[(wording, seeds[0])]
         label, title = with_holes(first.text, 30, concept), name_of(first.condition)
         line[0].text(-0.12, 0.97, title, ha="right", va="top", weight="bold",
@@ -43,7 +43,7 @@ def gallery(scores: pd.DataFrame, concept: str, wordings: Sequence[str]) -> Figu
     return figure
 
 
-def _show(axes: Axes, row: pd.Series) -> None:
+def show_picture(axes: Axes, row: pd.Series) -> None:
     image = np.asarray(Image.open(io.BytesIO(row.png)))
     axes.imshow(image, interpolation="nearest" if len(image) <= 128 else "antialiased")
     axes.set_xticks([])

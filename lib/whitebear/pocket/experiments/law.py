@@ -130,6 +130,11 @@ def member_rates(found: Iterable[Published]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+def texts() -> pd.Series:
+    """The text of each wording that the law is held against, by id: eval.csv and clauses.csv."""
+    return pd.concat([load_wordings(), load_clauses()]).set_index("id").text
+
+
 REQUEST = re.compile(r"\b(picture of|draw|with|and also) (a \{c\}|\{d\})", re.IGNORECASE)
 FORBIDS = re.compile(r"\b(not|no|never|without)\b", re.IGNORECASE)
 
@@ -155,10 +160,9 @@ def beside_law(rates: pd.DataFrame, dose: pd.DataFrame) -> pd.DataFrame:
     by = dose.groupby(keys)
     said = pd.DataFrame({"predicted": 1 - by.absence.prod(), "named": 1 - by.absence_named.prod()})
     found = rates.join(said, on=keys).fillna({"predicted": 0.0, "named": 0.0})
-    texts = pd.concat([load_wordings(), load_clauses()]).set_index("id").text
     return found.assign(
         share=found.groupby("r").rate.transform("mean"),
-        requested=found.wording.map(texts).map(requested).astype(float),
+        requested=found.wording.map(texts()).map(requested).astype(float),
     )
 
 

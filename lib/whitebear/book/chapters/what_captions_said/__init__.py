@@ -22,8 +22,6 @@ from whitebear.pocket.experiments.groups import (
 from whitebear.pocket.experiments.members import GROUPS, MEMBERS, Member, Published, by_group
 from whitebear.pocket.experiments.teach import load_cells
 from whitebear.pocket.training.card import ASKED, BOTH
-from whitebear.prompts import load_wordings
-from whitebear.prompts.clauses import load_clauses
 
 CUES = {  # wording -> how the page calls its cue
     "negate-no": "but no X", "negate-without": "without a X", "negate-not-draw": "do not draw a X",
@@ -79,11 +77,10 @@ def _share(value: float) -> str:
 
 def misses(rates: pd.DataFrame, most: int = 12) -> pd.DataFrame:
     """The wordings of models at which the law is furthest off: predicted and drawn."""
-    texts = pd.concat([load_wordings(), load_clauses()]).set_index("id").text
     off = (rates.predicted - rates.rate).abs()
     worst = rates.assign(off=off).nlargest(most, "off")
     return pd.DataFrame({
-        "model": worst.model, "prompt": worst.wording.map(texts),
+        "model": worst.model, "prompt": worst.wording.map(law.texts()),
         "predicted": worst.predicted.map(_share), "drawn": worst.rate.map(_share),
     }).reset_index(drop=True)  # fmt: skip
 
