@@ -31,6 +31,7 @@ from transformers import (
 
 from whitebear.draw.artist import Artist
 from whitebear.files import ROOT
+from whitebear.models import load
 from whitebear.pocket.world.scene import load_world
 from whitebear.prompts import prompt_grid
 
@@ -38,6 +39,12 @@ WIDTH = 16
 HTML = ROOT / "_build" / "html"
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 SCHEDULE = {"prediction_type": "v_prediction", "steps_offset": 1, "clip_sample": False}
+
+
+@pytest.fixture(autouse=True)
+def nothing_fetched():
+    """What one test's hub gave is not another's."""
+    load._fetched_once.cache_clear()
 
 
 def tiny_tokenizer(positions: int = 77) -> CLIPTokenizer:

@@ -59,7 +59,8 @@ def test_the_attention_of_all_concepts_is_that_of_one_run(tmp_path, table):
         np.testing.assert_allclose(read[name], data[name], atol=1e-5)
     judged, heads = Cache(tmp_path).by_concept(attention_detail.watch_heads, artist, table)
     assert list(judged.wording) == list(table.wording) and "present" in judged
-    assert len(attention_detail.by_wording(judged, heads)) > 0
+    by_head = attention_detail.kept(heads)["heads"]
+    assert len(attention_detail.by_wording(judged, by_head)) > 0
 
 
 def test_results_come_in_the_order_of_the_rows(tmp_path, table):
