@@ -10,7 +10,7 @@ import nbformat
 import pytest
 import yaml
 
-from whitebear.book.build import colab
+from whitebear.book.build import colab, heads
 from whitebear.book.build.execute import parameters_of
 from whitebear.book.build.staging import toc_notebooks
 from whitebear.files import ROOT
@@ -40,7 +40,10 @@ def is_check(cell) -> bool:
 
 def test_every_notebook_is_in_the_book():
     assert sorted(NOTEBOOKS) == sorted((ROOT / "notebooks").glob("*.ipynb"))
-    assert [p.stem[:2] for p in NOTEBOOKS] == [f"{n:02}" for n in range(1, len(NOTEBOOKS) + 1)]
+    numbers = sorted(
+        p.stem[:2] for p in NOTEBOOKS
+    )  # of files; the contents have an order of their own
+    assert numbers == [f"{n:02}" for n in range(1, len(NOTEBOOKS) + 1)]
 
 
 def test_the_first_cell_is_the_same_everywhere_and_fits_the_release():
@@ -120,6 +123,36 @@ def test_the_first_cell_is_not_on_the_page(path):
 
 
 @each
+def test_a_page_begins_with_question_and_answer(path):
+    """One cell is the answer; what stands before it, parameters and imports, the page folds into
+    one box, so it has no figure, and the words that lead to the answer there are not shown."""
+    cells = read(path).cells
+    (at,) = [i for i, cell in enumerate(cells) if heads.ANSWER in tags(cell)]
+    assert cells[0].source.split("\n\n")[1].startswith("**"), "the question in bold"
+    assert "?" in cells[0].source
+    inside = [cell for cell in cells[1:at] if "remove-cell" not in tags(cell)]
+    assert any("parameters" in tags(cell) for cell in inside)
+    assert "**Time to run:**" in "".join(cell.source for cell in inside)
+    assert not any("figure" in cell.metadata.get("mystnb", {}) for cell in inside)
+
+
+@each
+def test_what_only_maintainers_want_is_not_on_the_page(path):
+    """Tests and the saving of numbers are removed; so are sentences that lead to them."""
+    for cell in read(path).cells:
+        kept = "remove-cell" not in tags(cell)
+        saves = "save_numbers(" in cell.source or "save_tables(" in cell.source
+        assert not (kept and cell.cell_type == "code" and (is_check(cell) or saves))
+        assert not (kept and "tests of the book" in cell.source)
+
+
+def test_few_cells_show_their_code():
+    """The page folds all others; a reader of the book meets code where it teaches."""
+    shown = [cell for path in NOTEBOOKS for cell in code(path) if heads.SHOWN in tags(cell)]
+    assert 0 < len(shown) <= len(NOTEBOOKS)
+
+
+@each
 def test_a_notebook_declares_its_parameters(path):
     types = parameters_of(read(path), path.name)
     assert types["output"] == "str"
@@ -171,8 +204,8 @@ def nbval(path) -> subprocess.CompletedProcess:
 
 
 def test_a_wrong_stored_output_fails(tmp_path):
-    """On the first notebook, the quickest one: every check that was tampered with is reported."""
-    notebook = read(NOTEBOOKS[0])
+    """On the quickest notebook: every check that was tampered with is reported."""
+    notebook = read(min(NOTEBOOKS))
     checks = [cell for cell in notebook.cells if cell.cell_type == "code" and is_check(cell)]
     for cell in checks:
         cell.outputs[0].text = "not what it says\n"

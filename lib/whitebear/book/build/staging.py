@@ -14,7 +14,7 @@ import nbformat
 import yaml
 
 from whitebear import tables
-from whitebear.book.build import pages
+from whitebear.book.build import heads, pages
 from whitebear.book.build.execute import numbers_of
 from whitebear.book.live import examples, scripts
 from whitebear.book.live.keep import kept
@@ -113,8 +113,9 @@ def title_of(notebook: nbformat.NotebookNode) -> str:
 
 
 def for_page(notebook: nbformat.NotebookNode, frame: str = "") -> nbformat.NotebookNode:
-    """A copy for the page: parameters folded away, no progress bars, no run times, and no widgets
-    but those of cells tagged KEPT. frame: HTML that stands below the title."""
+    """A copy for the page: question and answer first (`heads.begin`), code folded away but for
+    cells tagged `heads.SHOWN`, no progress bars, no run times, and no widgets but those of cells tagged
+    KEPT. frame: HTML that stands below the answer."""
     notebook = copy.deepcopy(notebook)
     state = notebook.metadata.pop("widgets", {}).get(WIDGET_STATE, {})
     for key in ("whitebear", "papermill"):
@@ -122,17 +123,17 @@ def for_page(notebook: nbformat.NotebookNode, frame: str = "") -> nbformat.Noteb
     kept = set()
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
-        tags = cell.metadata.get("tags", [])
+        tags = cell.metadata.setdefault("tags", [])
         for tag in FOLDED.keys() & set(tags):
-            tags.append("hide-input")
             cell.metadata.setdefault("mystnb", {})["code_prompt_show"] = FOLDED[tag]
         if cell.cell_type == "code":
+            if not {heads.SHOWN, "hide-input", "hide-cell"} & set(tags):
+                tags.append("hide-input")
             cell.outputs = [o for o in cell.outputs if not _is_progress(o, KEPT in tags)]
             kept |= {
                 o.data[WIDGET]["model_id"] for o in cell.outputs if WIDGET in o.get("data", {})
             }
-    if frame:
-        notebook.cells.insert(1, nbformat.v4.new_markdown_cell(frame, id="live-frame"))
+    notebook.cells = heads.begin(notebook.cells, frame, FOLDED)
     if kept:
         models = widgets_behind(state.get("state", {}), kept)
         notebook.metadata["widgets"] = {WIDGET_STATE: {**state, "state": models}}
