@@ -16,7 +16,8 @@ def cell(source, *tags, text=""):
 
 
 def chapter():
-    words = nbformat.v4.new_markdown_cell
+    words, first = nbformat.v4.new_markdown_cell, cell("first()", "first-figure")
+    first.metadata["mystnb"] = {"figure": {"name": "fig-first", "caption": "A figure."}}
     return nbformat.v4.new_notebook(
         cells=[
             words(f"# A title\n\n**Does it?**\n\nHow.\n\n{COLAB}"),
@@ -29,28 +30,31 @@ def chapter():
             words("## 1. Pictures"),
             cell("teach()", "shown"),
             cell("draw()"),
+            first,
             cell("fold()", "hide-cell"),
         ]
     )
 
 
 def test_question_and_answer_come_first_then_one_fold():
-    title, answer, frame, fold, *rest = staging.for_page(chapter(), "<aside>try</aside>").cells
+    cells = staging.for_page(chapter(), "<aside>try</aside>").cells
+    title, answer, figure, frame, full, fold, *rest = cells
     assert title.source == "# A title\n\n**Does it?**\n\nHow."
-    box, full = answer.source.split("\n\n", 1)
-    assert box == ":::{div} wb-answer\nIt does.\n:::"
-    assert heads.IN_FULL in full and "It does [1, 2] (n = 9 pictures). Not always." in full
-    assert frame.source == "<aside>try</aside>"
+    assert answer.source == ":::{div} wb-answer\nIt does.\n:::"
+    assert heads.IN_FULL in full.source
+    assert "It does [1, 2] (n = 9 pictures). Not always." in full.source
+    assert (figure.source, frame.source) == ("first()", "<aside>try</aside>")
     for said in ("**Overview**", "```python\nseeds = 3\n```", "seeds = 2", "answer()", COLAB,
                  *staging.FOLDED.values()):  # fmt: skip
         assert fold.source.count(said) == 1, said
     assert "import os" not in fold.source and "short answer" not in fold.source
     assert "## " not in fold.source  # a heading cannot stand in a fold
-    assert [c.source for c in rest] == ["## 1. Pictures", "teach()", "draw()", "fold()"]
+    moved = "{ref}`The figure of this section <fig-first>` stands at the head of the page."
+    assert [c.source for c in rest] == ["## 1. Pictures", "teach()", "draw()", moved, "fold()"]
 
 
 def test_code_is_folded_but_where_it_teaches():
-    *_, teach, draw, fold = staging.for_page(chapter()).cells
+    *_, teach, draw, _, fold = staging.for_page(chapter()).cells
     assert [c.metadata.tags for c in (teach, draw, fold)] == [
         ["shown"], ["hide-input"], ["hide-cell"],
     ]  # fmt: skip

@@ -13,6 +13,7 @@ import yaml
 from whitebear.book.build import colab, heads
 from whitebear.book.build.execute import parameters_of
 from whitebear.book.build.staging import toc_notebooks
+from whitebear.book.live.examples import FRAMES
 from whitebear.files import ROOT
 
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text())
@@ -40,9 +41,7 @@ def is_check(cell) -> bool:
 
 def test_every_notebook_is_in_the_book():
     assert sorted(NOTEBOOKS) == sorted((ROOT / "notebooks").glob("*.ipynb"))
-    numbers = sorted(
-        p.stem[:2] for p in NOTEBOOKS
-    )  # of files; the contents have an order of their own
+    numbers = sorted(p.stem[:2] for p in NOTEBOOKS)  # the contents may have another order
     assert numbers == [f"{n:02}" for n in range(1, len(NOTEBOOKS) + 1)]
 
 
@@ -134,6 +133,14 @@ def test_a_page_begins_with_question_and_answer(path):
     assert any("parameters" in tags(cell) for cell in inside)
     assert "**Time to run:**" in "".join(cell.source for cell in inside)
     assert not any("figure" in cell.metadata.get("mystnb", {}) for cell in inside)
+
+
+@each
+def test_a_page_has_a_picture_beside_its_answer(path):
+    """A figure of its own, or a frame of the page that draws."""
+    first = [cell for cell in code(path) if heads.FIRST in tags(cell)]
+    assert all("figure" in cell.metadata.get("mystnb", {}) for cell in first)
+    assert len(first) + (path.stem in FRAMES) == 1
 
 
 @each

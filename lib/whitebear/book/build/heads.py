@@ -9,6 +9,7 @@ import re
 import nbformat
 
 ANSWER = "answer"  # tag of the cell whose text answers the chapter's question
+FIRST = "first-figure"  # tag of the figure, wherever it is made, that stands beside the answer
 SHOWN = "shown"  # tag of a cell whose code teaches: the page does not fold it
 FOLD = "Run this chapter yourself"
 IN_FULL = "The answer in full, with intervals and counts"
@@ -36,8 +37,9 @@ def lead(answer: str) -> str:
 def begin(
     cells: list[nbformat.NotebookNode], frame: str, folds: dict[str, str]
 ) -> list[nbformat.NotebookNode]:
-    """Cells of an executed chapter in the order of the page: title and answer, a frame of the live
-    page, one fold with what stood between them, and the rest as it was.
+    """Cells of an executed chapter in the order of the page: title, answer, pictures (the figure
+    tagged FIRST, a frame of the live page), folds with the whole answer and with all that stood
+    between title and answer, and the rest as it was.
 
     frame: HTML, or "". folds: tag -> what the fold says above a cell with it. A notebook without a
     cell tagged ANSWER keeps its order.
@@ -51,13 +53,27 @@ def begin(
     title.source = COLAB.sub("", title.source)
     inside = [cell for cell in cells[1:at] if "remove-cell" not in _tags(cell)]
     parts = [_folded(cell, folds) for cell in inside]
+    boxes = []
     if answer.cell_type == "code":
         parts.append(_folded(answer, folds))
-        answer = _boxed(answer)
+        answer, *boxes = _boxed(answer)
     parts += [link.group(1)] if link else []
-    fold = f"::::::{{dropdown}} {FOLD}\n\n" + "\n\n".join(parts) + "\n\n::::::"
-    fold_cell = nbformat.v4.new_markdown_cell(fold, id="run-yourself")
-    return [title, answer, *shown, fold_cell, *cells[at + 1 :]]
+    boxes.append(_fold("run-yourself", FOLD, "\n\n".join(parts)))
+    shown = [cell for cell in cells[at:] if FIRST in _tags(cell)] + shown
+    rest = [_moved(cell) if FIRST in _tags(cell) else cell for cell in cells[at + 1 :]]
+    return [title, answer, *shown, *boxes, *rest]
+
+
+def _fold(name: str, title: str, text: str) -> nbformat.NotebookNode:
+    """A box of the page that opens on a click."""
+    return nbformat.v4.new_markdown_cell(f"::::{{dropdown}} {title}\n\n{text}\n\n::::", id=name)
+
+
+def _moved(figure) -> nbformat.NotebookNode:
+    """What stands where a figure was that is shown at the head."""
+    name = figure.metadata["mystnb"]["figure"]["name"]
+    text = f"{{ref}}`The figure of this section <{name}>` stands at the head of the page."
+    return nbformat.v4.new_markdown_cell(text, id=f"{figure.id}-moved"[:64])
 
 
 def _tags(cell) -> list[str]:
@@ -72,13 +88,10 @@ def _folded(cell, folds: dict[str, str]) -> str:
     return "\n\n".join([*said, f"```python\n{cell.source}\n```"])
 
 
-def _boxed(cell) -> nbformat.NotebookNode:
-    """The answer that a cell computed: one sentence to read, and all of it in a fold."""
+def _boxed(cell) -> list[nbformat.NotebookNode]:
+    """The answer that a cell computed: one sentence to read, and a fold with all of it."""
     found = [output.get("data", {}).get("text/markdown") for output in cell.outputs]
-    texts = [text for text in found if text]
-    full = "\n\n".join("".join(text) for text in texts)
+    full = "\n\n".join("".join(text) for text in found if text).strip()
     short = lead(full)
-    box = f":::{{div}} wb-answer\n{short}\n:::"
-    if short != full.strip():
-        box += f"\n\n:::{{dropdown}} {IN_FULL}\n\n{full}\n\n:::"
-    return nbformat.v4.new_markdown_cell(box, id=cell.id)
+    box = nbformat.v4.new_markdown_cell(f":::{{div}} wb-answer\n{short}\n:::", id=cell.id)
+    return [box] if short == full else [box, _fold("in-full", IN_FULL, full)]

@@ -114,8 +114,8 @@ def title_of(notebook: nbformat.NotebookNode) -> str:
 
 def for_page(notebook: nbformat.NotebookNode, frame: str = "") -> nbformat.NotebookNode:
     """A copy for the page: question and answer first (`heads.begin`), code folded away but for
-    cells tagged `heads.SHOWN`, no progress bars, no run times, and no widgets but those of cells tagged
-    KEPT. frame: HTML that stands below the answer."""
+    cells tagged `heads.SHOWN`, no progress bars, no run times, and no widgets but those of cells
+    tagged KEPT. frame: HTML that stands below the answer."""
     notebook = copy.deepcopy(notebook)
     state = notebook.metadata.pop("widgets", {}).get(WIDGET_STATE, {})
     for key in ("whitebear", "papermill"):
