@@ -268,12 +268,12 @@ def test_rows_merged_by_another_process_are_found_where_they_went(tmp_path, monk
         write_parquet(pd.DataFrame({"key": [key], "n": [1]}), tmp_path / f"{key}.parquet")
     read = pd.read_parquet
 
-    def merged_meanwhile(path):
+    def merged_meanwhile(path, **options):
         monkeypatch.setattr(pd, "read_parquet", read)
         write_parquet(pd.DataFrame({"key": ["a", "b"], "n": [1, 1]}), tmp_path / "all-1.parquet")
         for name in ("a", "b"):
             (tmp_path / f"{name}.parquet").unlink()
-        return read(path)
+        return read(path, **options)
 
     monkeypatch.setattr(pd, "read_parquet", merged_meanwhile)
     assert sorted(run_module._kept_rows(tmp_path).index) == ["a", "b"]

@@ -294,7 +294,7 @@ def test_an_export_cut_by_a_kill_is_refused_until_it_is_ended(toy_models, tmp_pa
     put_in_place(part, out)
     check_pipeline_folder(out / "pocket")
     assert (out / "pocket/new").exists() and (out / "detector/config.json").exists()
-    assert sorted(path.name for path in out.iterdir()) == ["detector", "pocket"]
+    assert sorted(path.name for path in out.iterdir()) == ["detector", "pocket", "sha256.json"]
 
 
 def test_the_same_seed_twice_from_nothing_gives_the_same_weights(toy_models, tmp_path):

@@ -11,6 +11,8 @@ import importlib
 import importlib.util
 import json
 import os
+import shutil
+import socket
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -34,6 +36,7 @@ MODELS = DATA / "models"
 RESULTS = DATA / "results"
 REPOSITORY = "https://github.com/whitebear-book/white-bear"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "whitebear"
+SCHEMA = b"whitebear.schema"  # in the metadata of a parquet file: the digest of its schema
 DRIVE = Path("/content/drive")  # where Colab puts Google Drive; its files are in MyDrive
 
 
@@ -94,11 +97,62 @@ def alone(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
+@contextlib.contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """A block that writes a file, or makes a folder, under another name; it becomes `path` at the
+    end, and is gone where the block raises. An OSError (a full disk) becomes a `UserError`."""
+    partial = path.with_name(f"{path.name}{_mine()}")
+    remove(partial)
+    try:
+        yield partial
+        os.replace(partial, path)
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be written ({error.strerror or error}); make room, or mend the folder,"
+            " and start again: what is finished stays"
+        ) from None
+    finally:
+        remove(partial)
+
+
+def sweep_away(folder: Path) -> None:
+    """Remove what processes of this machine that were killed left half-written in a folder."""
+    for path in folder.glob(f"*.{socket.gethostname()}-*.part"):
+        pid = path.name.removesuffix(".part").rpartition("-")[2]
+        if pid.isdigit() and not _alive(int(pid)):
+            remove(path)
+
+
+def _mine() -> str:
+    return f".{socket.gethostname()}-{os.getpid()}.part"
+
+
+def _alive(pid: int) -> bool:
+    if os.name == "nt":  # where asking would end it
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        pass
+    return True
+
+
+def remove(path: Path) -> None:
+    """A file or folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
 def write_text(path: Path, text: str) -> Path:
-    """Write a file so that `path` is either the whole of it or what was there before."""
-    partial = path.with_name(f"{path.name}.part")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    """Write a file so that `path` is either the whole of it or what was there before. Raises
+    `UserError` where it cannot be written."""
+    with written(path) as partial:
+        partial.write_text(text, encoding="utf-8")
     return path
 
 
@@ -136,17 +190,61 @@ def _on_colab() -> bool:
 
 
 def write_parquet(table: pd.DataFrame, path: Path) -> Path:
-    """Write a table so that `path` is either the whole of it or what was there before. Makes the
-    folder where there is none."""
+    """Write a table so that `path` is either the whole of it or what was there before, with a
+    checksum of every page and of its schema (a few hundred bytes). Makes the folder where there is
+    none. Raises `UserError` where it cannot be written."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     if not path.parent.is_dir():
         check_writable(path.parent)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        table.to_parquet(partial, index=False)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    found = pa.Table.from_pandas(table, preserve_index=False)
+    about = dict(found.schema.metadata)
+    if table.attrs:
+        about[b"PANDAS_ATTRS"] = json.dumps(table.attrs).encode()  # as pandas does
+    found = found.replace_schema_metadata(about)
+    about[SCHEMA] = _schema_digest(found.schema)
+    with written(path) as partial:
+        pq.write_table(found.replace_schema_metadata(about), partial, write_page_checksum=True)
     return path
+
+
+def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """A table, held against the checksums that `write_parquet` gave it. Raises `UserError` for a
+    file that is not there, or is not what was written."""
+    import pandas as pd
+    import pyarrow.parquet as pq
+
+    if not Path(path).is_file():
+        raise UserError(f"the table {path} is not there; make it, or give one that is")
+    try:
+        schema = pq.read_schema(path)
+        if (schema.metadata or {}).get(SCHEMA, wanted := _schema_digest(schema)) != wanted:
+            raise OSError("its schema is not what was written")
+        return pd.read_parquet(path, columns=columns, page_checksum_verification=True)
+    except Exception as error:  # a flipped bit in its schema can raise anything
+        raise UserError(
+            f"the table {path} is damaged ({_first_line(error)}); remove it, and what wrote it"
+            " makes it again"
+        ) from None
+
+
+def _schema_digest(schema) -> bytes:
+    """Of names, types and what is said of them, but for this digest; pages have their own."""
+    about = sorted((k, v) for k, v in (schema.metadata or {}).items() if k != SCHEMA)
+    # what a list holds is called item before it is written, and element afterwards
+    fields = [(f.name, str(f.type).replace("<item:", "<element:")) for f in schema]
+    return digest(fields, [str(pair) for pair in about]).encode()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).partition("\n")[0][:200]
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest(*parts) -> str:

@@ -2,12 +2,12 @@
 
 A measurement is a function of an artist and the rows of a grid. What it returns for a concept is
 written to a folder whose name carries a digest of everything that decides it: model, judge,
-sampling, versions, rows, and the code that it uses. A folder that exists is whole and right.
+sampling, versions, rows, and the code that it uses. Beside the results lie their digests: what is
+not as it was written, or cannot be read, is made again.
 """
 
-import os
+import json
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,10 +19,19 @@ from tqdm.auto import tqdm
 from whitebear.code import code_digest
 from whitebear.draw.artist import Artist
 from whitebear.errors import UserError
-from whitebear.files import check_writable, digest
+from whitebear.files import (
+    check_writable,
+    digest,
+    read_parquet,
+    remove,
+    sha256_of,
+    sweep_away,
+    written,
+)
 
 Part = np.ndarray | pd.DataFrame | xr.Dataset
 Measure = Callable[[Artist, pd.DataFrame], Part | tuple]
+RECORD = "sha256.json"  # name -> digest of each file of a folder
 
 
 class Cache:
@@ -30,6 +39,7 @@ class Cache:
 
     def __init__(self, folder: Path):
         self.folder = check_writable(Path(folder) / "cached")
+        sweep_away(self.folder)
 
     def by_concept(self, measure: Measure, artist: Artist, table: pd.DataFrame):
         """measure(artist, rows) for each concept of a grid, joined in the order of its rows.
@@ -47,14 +57,14 @@ class Cache:
         for concept, rows in tqdm(groups, desc=name, unit="concept", disable=groups.ngroups < 2):
             plain = re.sub(r"[^a-z0-9]+", "-", concept.lower())
             folder = self.folder / f"{name}-{plain}-{digest(state, rows.to_dict('list'))}"
-            if not folder.is_dir():
+            if (parts := _read(folder)) is None:
                 try:
                     found = measure(artist, rows)
                 except KeyboardInterrupt:
                     print(f"Interrupted. {_finished(groups, len(done))}")
                     raise
-                _write(folder, found if isinstance(found, tuple) else (found,))
-            done.append(_read(folder))
+                parts = _write(folder, found if isinstance(found, tuple) else (found,))
+            done.append(parts)
         places = np.concatenate([groups.indices[concept] for concept, _ in groups])
         joined = tuple(_join(parts, np.argsort(places)) for parts in zip(*done, strict=True))
         return joined if len(joined) > 1 else joined[0]
@@ -71,35 +81,52 @@ def _finished(groups, n: int) -> str:
     )
 
 
-def _write(folder: Path, parts: tuple[Part, ...]) -> None:
-    """All parts, or nothing: the folder gets its name when everything is in it."""
-    partial = folder.with_name(f"{folder.name}.{os.getpid()}.part")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    for i, part in enumerate(parts):
-        if isinstance(part, pd.DataFrame):
-            part.to_parquet(partial / f"{i}.parquet")
-        elif isinstance(part, xr.Dataset):
-            part.to_netcdf(partial / f"{i}.nc", engine="scipy")
-        else:
-            np.savez_compressed(partial / f"{i}.npz", part)
-    if folder.is_dir():  # another process was quicker; what it wrote is the same
-        shutil.rmtree(partial)
+def _write(folder: Path, parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    """All parts, or nothing: the folder gets its name when everything is in it. Returns them as
+    they will be read."""
+    if _read(folder) is None:  # else another process was quicker; what it wrote is the same
+        remove(folder)
+        try:
+            with written(folder) as partial:
+                partial.mkdir()
+                for i, part in enumerate(parts):
+                    _write_part(partial, i, part)
+                said = {path.name: sha256_of(path) for path in sorted(partial.iterdir())}
+                (partial / RECORD).write_text(json.dumps(said), encoding="utf-8")
+        except UserError:
+            if _read(folder) is None:  # nor was another one quicker just now
+                raise
+    return _read(folder)
+
+
+def _write_part(folder: Path, i: int, part: Part) -> None:
+    if isinstance(part, pd.DataFrame):
+        part.to_parquet(folder / f"{i}.parquet")
+    elif isinstance(part, xr.Dataset):
+        part.to_netcdf(folder / f"{i}.nc", engine="scipy")
     else:
-        os.replace(partial, folder)
+        np.savez_compressed(folder / f"{i}.npz", part)
 
 
-def _read(folder: Path) -> tuple[Part, ...]:
-    parts = []
-    for path in sorted(folder.iterdir(), key=lambda path: int(path.stem)):
-        if path.suffix == ".parquet":
-            parts.append(pd.read_parquet(path))
-        elif path.suffix == ".nc":
-            parts.append(xr.load_dataset(path, engine="scipy"))
-        else:
-            with np.load(path, allow_pickle=False) as file:
-                parts.append(file["arr_0"])
-    return tuple(parts)
+def _read(folder: Path) -> tuple[Part, ...] | None:
+    """What a folder holds; None where there is none, or a file is not what was written."""
+    try:
+        said = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        names = sorted(said, key=lambda name: int(name.partition(".")[0]))
+        if any(sha256_of(folder / name) != said[name] for name in names):
+            return None
+    except (OSError, ValueError, TypeError):
+        return None
+    return tuple(_read_part(folder / name) for name in names)
+
+
+def _read_part(path: Path) -> Part:
+    if path.suffix == ".parquet":
+        return read_parquet(path)
+    if path.suffix == ".nc":
+        return xr.load_dataset(path, engine="scipy")
+    with np.load(path, allow_pickle=False) as file:
+        return file["arr_0"]
 
 
 def _join(parts: tuple[Part, ...], order: np.ndarray) -> Part:

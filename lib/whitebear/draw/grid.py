@@ -6,7 +6,6 @@ chunk every batch of scored pictures is kept at once under keys of its own, so n
 twice: not after a kill, nor when a wording, a seed or a condition is added.
 """
 
-import contextlib
 import io
 import re
 from collections.abc import Callable
@@ -16,15 +15,21 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow
-import pyarrow.parquet
 from PIL import Image
 from tqdm.auto import tqdm
 
 from whitebear.code import code_digest
 from whitebear.draw.artist import Artist
 from whitebear.errors import UserError
-from whitebear.files import alone, check_writable, digest, write_parquet
+from whitebear.files import (
+    alone,
+    check_writable,
+    digest,
+    read_parquet,
+    remove,
+    sweep_away,
+    write_parquet,
+)
 from whitebear.interventions import find_method
 from whitebear.models.load import VERSIONS, fingerprint
 from whitebear.prompts import caption_of, check_concepts, check_seeds, load_concepts, prompt_grid
@@ -122,13 +127,16 @@ def _chunk(spec: ChunkSpec, bar: tqdm) -> Path:
     settings = _settings(artist, spec)
     decisive = settings, spec.keep_images, *table.to_dict("list").values()
     path = folder / f"{_plain(spec.concept)}-{digest(*decisive)}.parquet"
-    if _is_whole(path):
+    if _read(path) is not None:
         _skip(bar, len(table))
     else:
         kept = check_writable(_kept(spec, settings))
         table = table.assign(key=_row_keys(spec, table))
         with alone(kept):  # another process that wants the same rows finds them when it comes in
             _make_missing(spec, table, kept, _loaded(artist, settings), bar)
+        sweep_away(folder)
+        if path.is_dir():
+            remove(path)
         write_parquet(_told(spec, artist, table, _kept_rows(kept)), path)
     return path
 
@@ -175,7 +183,7 @@ def _drawn(run: Run, progress: bool) -> pd.DataFrame:
     with _bar(specs, progress) as bar:
         for spec in specs:
             bar.set_postfix_str(spec.concept)
-            tables.append(pd.read_parquet(_chunk(spec, bar)))
+            tables.append(read_parquet(_chunk(spec, bar)))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -262,16 +270,16 @@ def _row_keys(spec: ChunkSpec, table: pd.DataFrame) -> list[str]:
 
 
 def _kept_rows(folder: Path) -> pd.DataFrame:
-    """The rows that were ever scored under these settings, by key; half-written files are none.
+    """The rows that were ever scored under these settings, by key; of damaged files none.
 
     A file that goes while we read was merged into another one by another process: look again.
     """
     while True:
         files = sorted(folder.glob("*.parquet"))
-        with contextlib.suppress(FileNotFoundError):
-            parts = [pd.read_parquet(path) for path in files if _is_whole(path)]
-            if all(path.exists() for path in files):
-                break
+        read = [_read(path) for path in files]
+        if all(path.exists() for path in files):
+            break
+    parts = [part for part in read if part is not None and "key" in part]
     if not parts:
         return pd.DataFrame(index=pd.Index([], name="key"))
     rows = pd.concat(parts).set_index("key")
@@ -284,23 +292,27 @@ def _make_missing(spec, table, kept: Path, artist: Artist, bar: tqdm) -> None:
     _skip(bar, len(table) - len(missing))
     if not len(missing):
         return
+    for path in filter(Path.is_dir, kept.glob("*.parquet")):
+        remove(path)  # where a file belongs
     with find_method(spec.intervention)(artist, missing, spec.strength):
         for part, images in artist.batches(missing, progress=False):
-            write_parquet(_scored(spec, part, images, artist), kept / f"{part.key.iloc[0]}.parquet")
+            name = f"{digest(*part.key)}.parquet"  # all that it holds: no two batches share it
+            write_parquet(_scored(spec, part, images, artist), kept / name)
             bar.update(len(part))
     parts = set(kept.glob("*.parquet"))  # listed before they are read: only what is merged may go
     rows = _kept_rows(kept)
     whole = write_parquet(rows.reset_index(), kept / f"all-{digest(sorted(rows.index))}.parquet")
     for path in parts - {whole}:
-        path.unlink(missing_ok=True)
+        remove(path)
+    sweep_away(kept)
 
 
-def _is_whole(path: Path) -> bool:
+def _read(path: Path) -> pd.DataFrame | None:
+    """What a file of ours holds; None where there is none, or it is damaged: it is made again."""
     try:
-        pyarrow.parquet.read_metadata(path)
-    except (OSError, pyarrow.ArrowInvalid):
-        return False
-    return True
+        return read_parquet(path)
+    except UserError:
+        return None
 
 
 _LOADED: dict[str, Artist] = {}  # the chunks of a run share a model: one, by its settings

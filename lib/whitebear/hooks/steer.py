@@ -5,7 +5,6 @@ the capture sees the attention that was steered.
 """
 
 from collections.abc import Mapping, Sequence
-from math import isfinite
 
 import torch
 from diffusers import DiffusionPipeline
@@ -16,6 +15,8 @@ from whitebear.hooks.listener import Listener
 from whitebear.hooks.run import Run
 from whitebear.hooks.words import ROLES, check_names, check_tokens
 
+LARGEST = 1e4  # of a weight: half precision has no numbers above 65,504
+
 
 class Steering(Listener):
     """What `steer_attention` gives."""
@@ -25,9 +26,12 @@ class Steering(Listener):
         self.words = check_tokens(tokens, self.prompts)
         if not self.words:
             raise UserError('there is nothing to steer; name tokens such as ["bear"]')
-        if not isinstance(weight, (int, float)) or not isfinite(weight):
+        number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
+        if not number or not abs(weight) <= LARGEST:  # NaN neither
             words = ", ".join(map(repr, self.words))
-            raise UserError(f"the weight of {words} is {weight!r}; give a finite number")
+            raise UserError(
+                f"the weight of {words} is {weight!r}; give a finite number of at most {LARGEST:g}"
+            )
         if renormalize and weight < 0:
             words = ", ".join(map(repr, self.words))
             raise UserError(

@@ -29,6 +29,7 @@ from whitebear.models.load import (
     quiet_loading,
     read_json,
 )
+from whitebear.models.sums import check_sums
 
 PARTS = ("text_encoder", "unet")
 # A part of the same shapes is of no use where these differ: it would be read in another way.
@@ -102,6 +103,7 @@ def with_part(
         )
     folder = _folder(source, revision)
     check_weights(folder)
+    check_sums(folder)
     _check_fits(read_json(folder / "config.json", str(folder)), old.config, part, folder)
     try:
         with quiet_loading():

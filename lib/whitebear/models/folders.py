@@ -5,6 +5,7 @@ and without the averages of training, in one file for other programs. One set is
 """
 
 import json
+import math
 import re
 from pathlib import Path
 
@@ -121,8 +122,14 @@ def check_weights(folder: Path, variant: str | None = None) -> None:
             "to safetensors"
         )
     for shards in [path for path in files if path.suffix == ".json"]:
-        named = set(read_json(shards, f"{folder} is incomplete").get("weight_map", {}).values())
-        files += [folder / name for name in named]
+        named = read_json(shards, f"{folder} is incomplete").get("weight_map")
+        names = set(map(str, named.values())) if isinstance(named, dict) else {""}
+        if not all(re.fullmatch(r"[\w.-]+\.safetensors", name) for name in names):
+            raise UserError(
+                f"{shards} does not say which .safetensors files of its own folder hold which"
+                " tensors (weight_map); save or download the model again"
+            )
+        files += [folder / name for name in sorted(names)]
     files = [path for path in files if path.suffix != ".json"]
     if not files:
         raise UserError(f"{folder} has no .safetensors weights; save or download the model again")
@@ -155,6 +162,36 @@ def check_filled(folder: Path, module: torch.nn.Module, variant: str | None = No
         raise UserError(
             f"{folder} holds {stored} of {needed} tensors; save or download the weights again"
         )
+    if made_up := _made_up(files, module):
+        raise UserError(
+            f"{folder} does not hold {made_up}, which would be random; save or download the"
+            " weights again"
+        )
+
+
+def _made_up(files: list[Path], module: torch.nn.Module) -> str:
+    """The name of a tensor of the module that is none of the stored ones; "" where there is none.
+
+    A tensor under another name is known by its values. Where most names differ, a library has
+    translated old ones, and perhaps reshaped what they stand for: then counting has to do.
+    """
+    where = {name: path for path in files for name in tensor_names(path)}
+    ours = {n: x for n, x in module.state_dict().items() if x.is_floating_point()}
+    lost = [name for name in ours if name not in where]
+    if lost and 2 * len(lost) < len(ours):
+        for name in lost:
+            kept = ours[name]
+            if kept.is_meta or not any(_same(kept, path, n) for n, path in where.items()):
+                return name
+    return ""
+
+
+def _same(tensor: torch.Tensor, path: Path, name: str) -> bool:
+    with safe_open(path, framework="pt") as file:
+        if math.prod(file.get_slice(name).get_shape()) != tensor.numel():
+            return False
+        stored = file.get_tensor(name).to(tensor.dtype).flatten()
+    return torch.equal(stored, tensor.detach().cpu().flatten())
 
 
 def stored_dtype(folder: Path, variant: str | None = None) -> torch.dtype:

@@ -38,6 +38,7 @@ from whitebear.models.folders import (
     with_weights,
 )
 from whitebear.models.presets import GIB, REGISTRY, SMALL, ModelEntry, place
+from whitebear.models.sums import check_sums, check_tokenizer, check_vocabulary
 
 EXPORTED = "exported"  # beside models: a finished export on its way into their place
 LARGE = 2**26  # bytes of a file whose digest is kept from one process to the next
@@ -139,6 +140,10 @@ def check_pipeline_folder(folder: Path) -> None:
             )
     for part in with_weights(folder):
         check_weights(part, variant)
+    for name, kind in parts.items():
+        if "Tokenizer" in kind:
+            check_tokenizer(folder / name, kind)
+    check_sums(folder)
 
 
 def best_device() -> torch.device:
@@ -236,6 +241,8 @@ def load_pipeline(model: str, device: str | torch.device | None = None) -> Diffu
     for name, part in pipe.components.items():
         if isinstance(part, torch.nn.Module):
             check_filled(folder / name, part, variant)
+        elif isinstance(part, transformers.PreTrainedTokenizerBase):
+            check_vocabulary(str(folder / name), part)
     pipe.set_progress_bar_config(disable=True)
     return place(pipe, device)
 

@@ -147,9 +147,13 @@ def _clip_of_model(folder: Path, device: torch.device) -> Clip:
 
 
 def clip_score(images: np.ndarray, prompts: Sequence[str], clip: Clip) -> np.ndarray:
-    """Cosine of each image with its own prompt, (N,). images: uint8 (N, H, W, 3)."""
+    """Cosine of each image with its own prompt, (N,). images: uint8 (N, H, W, 3). Raises
+    `UserError` for cosines that are no numbers."""
     if len(images) != len(prompts):
         raise UserError(
             f"{len(images)} images but {len(prompts)} prompts; give one prompt an image"
         )
-    return (clip.images(images) * clip.text(prompts)).sum(-1).numpy()
+    found = (clip.images(images) * clip.text(prompts)).sum(-1).numpy()
+    if not np.isfinite(found).all():
+        raise UserError("CLIP's scores are no numbers: its weights are damaged; get them again")
+    return found

@@ -12,6 +12,7 @@ from transformers import ResNetForImageClassification
 from whitebear.errors import UserError
 from whitebear.files import MODELS, shipped
 from whitebear.models.load import check_filled, check_weights, quiet_loading, read_json
+from whitebear.models.sums import check_sums
 from whitebear.prompts import caption_of
 from whitebear.scoring.clip import CPU, Clip, batches
 
@@ -30,13 +31,20 @@ class Detector:
         path = shipped(Path(path))
         check_weights(path)
         config = read_json(path / "config.json", f"{path} is no detector folder")
-        thresholds = config.get("presence_thresholds")
-        labels = set(config.get("id2label", {}).values())
-        if not isinstance(thresholds, dict) or not labels or labels - set(thresholds):
+        check_sums(path)
+        thresholds, labels = config.get("presence_thresholds"), config.get("id2label")
+        names = list(labels.values()) if isinstance(labels, dict) else []
+        known = isinstance(thresholds, dict) and names and all(isinstance(n, str) for n in names)
+        if not known or set(names) - set(thresholds):
             raise UserError(
                 f"{path} is no detector folder; its config.json needs presence_thresholds for "
                 "every label"
             )
+        for name in names:
+            if type(at := thresholds[name]) not in (int, float) or not 0 <= at <= 1:
+                raise UserError(
+                    f"{path}: the presence threshold of {name} is {at!r}; give a number from 0 to 1"
+                )
         with quiet_loading():
             model = ResNetForImageClassification.from_pretrained(
                 path, use_safetensors=True, dtype=torch.float32

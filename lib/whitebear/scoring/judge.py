@@ -78,6 +78,11 @@ class Judge:
         else:
             logits = detector.logits(images)
             scores = expit(logits)
+        if not np.isfinite(scores.to_numpy()).all():
+            raise UserError(
+                "the judge's scores are no numbers, which would count as absent: its weights are"
+                " damaged; get them again"
+            )
         return {"p_asked": scores, "present": detector.present(scores), "logit": logits}
 
     def asked(self, images: np.ndarray, concepts: Sequence[str]) -> pd.DataFrame:

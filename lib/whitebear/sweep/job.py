@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from whitebear.errors import UserError
+from whitebear.files import read_parquet
 from whitebear.sweep.folder import Mark, Part, is_done, lock, put, read_plan_of
 
 
@@ -49,8 +50,7 @@ def _line(error: Exception) -> str:
 
 def _make(folder: Path, about: dict, part: Part, begun: bool, warm: bool) -> None:
     """Draw, score and keep a part. warm: whether the job has its model already."""
-    import pandas as pd  # here and below: the job takes its GPU before anything may look for one
-
+    # here and below: the job takes its GPU before anything may look for one
     from whitebear.draw.artist import best_device
     from whitebear.draw.grid import ChunkSpec, run_chunk
     from whitebear.models.load import VERSIONS
@@ -68,7 +68,7 @@ def _make(folder: Path, about: dict, part: Part, begun: bool, warm: bool) -> Non
             " other pictures; install the same everywhere, or start the sweep again"
         )
     chunk = run_chunk(spec, progress=False)
-    table = pd.read_parquet(chunk)
+    table = read_parquet(chunk)
     partial = chunk.with_suffix(f".{os.getpid()}.part")
     _write(table, part, partial)
     seconds = time.perf_counter() - start

@@ -15,15 +15,13 @@ import platform
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
-
 from whitebear.book.build.build import plan
 from whitebear.book.build.execute import Inputs, numbers_of, read_notebook
 from whitebear.book.build.side_by_side import side_by_side
 from whitebear.book.report.numbers import CLAIMS, tables_of
 from whitebear.book.report.published import read_published
 from whitebear.errors import UserError, exit_on_user_error, nearest
-from whitebear.files import ROOT, write_parquet, write_text
+from whitebear.files import ROOT, read_parquet, write_parquet, write_text
 from whitebear.models.load import VERSIONS, fingerprint, locate
 
 PROFILE = "full"
@@ -79,7 +77,7 @@ def _keep(results: Path, output: Path, chapter: str, saved: dict, origin: dict) 
     for name in set(before) - set(tables):
         before[name].unlink()  # no number comes from it any more
     for name, path in tables.items():
-        table = pd.read_parquet(path)
+        table = read_parquet(path)
         table.attrs = origin
         write_parquet(table, results / name)
     chapters[chapter] = {"origin": origin, "numbers": saved, "claims": claims}

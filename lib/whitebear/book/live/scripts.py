@@ -11,10 +11,8 @@ import json
 import re
 from pathlib import Path
 
-import pandas as pd
-
 from whitebear.book.live.examples import SENTENCES
-from whitebear.files import RESULTS, write_text
+from whitebear.files import RESULTS, read_parquet, write_text
 from whitebear.prompts.concepts import load_concepts
 from whitebear.prompts.wordings import load_wordings
 
@@ -94,7 +92,7 @@ def wordings(results: Path = RESULTS) -> list[dict]:
     """The wordings about objects, each with the text of its control ("" is none), and how often it
     showed its object in the published run: rate, of n pictures."""
     known = load_wordings().set_index("id")
-    scores = pd.read_parquet(results / EVERY_WORDING, columns=["wording", "present"])
+    scores = read_parquet(results / EVERY_WORDING, columns=["wording", "present"])
     found = scores.groupby("wording").present.agg(rate="mean", n="size").round(4)
     chosen = known[(known.kind == "object") & known.index.isin(found.index)]
     chosen = chosen[~chosen.text.str.contains("{d}", regex=False)]

@@ -14,7 +14,7 @@ from whitebear.book.report import rules
 from whitebear.book.report.phrases import points, signed
 from whitebear.book.report.published import FILE, read_published
 from whitebear.errors import UserError
-from whitebear.files import RESULTS
+from whitebear.files import RESULTS, read_parquet
 from whitebear.pocket.experiments.results import INSTRUCTIONS, Pick, Result, effect, load_results
 
 SHIPPED = "04_every_wording.parquet"
@@ -103,13 +103,13 @@ def models(results: Path = RESULTS) -> dict[str, list[Result]]:
     shipped; second: trained from nothing with another seed; taught: those whose text encoder read
     many negations; own and exchanged: the shipped denoiser before its own and a taught encoder.
     """
-    scores = pd.read_parquet(results / SHIPPED)
-    other = pd.read_parquet(results / "11_another_encoder.parquet")
+    scores = read_parquet(results / SHIPPED)
+    other = read_parquet(results / "11_another_encoder.parquet")
     cells = load_results([path.stem for path in (results / "why").glob("e*.json")], results / "why")
     taught = [r for r in cells.values() if r.rates[0] == TAUGHT and r.times == 1]
     return {
         "shipped": [Result({}, scores[scores.kind == "object"])],
-        "second": [Result({}, pd.read_parquet(results / "retrained" / "seed-1.parquet"))],
+        "second": [Result({}, read_parquet(results / "retrained" / "seed-1.parquet"))],
         "taught": [Result(r.record, r.scores[r.scores.denied]) for r in taught],
         "own": [Result({}, other[other.encoder == "own"])],
         "exchanged": [Result({}, other[other.encoder != "own"])],
@@ -162,7 +162,7 @@ def claimed(results: Path) -> dict[str, str]:
 
 
 def _attention(results: Path) -> dict[str, str]:
-    pairs = stats.add_control(pd.read_parquet(results / "06_watching_the_words.parquet"), "auc")
+    pairs = stats.add_control(read_parquet(results / "06_watching_the_words.parquet"), "auc")
     found = {}
     for wording in ATTENTION:
         rows = pairs[pairs.wording == wording]

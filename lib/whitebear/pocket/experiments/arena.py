@@ -42,7 +42,7 @@ from whitebear.code import code_digest
 from whitebear.draw.artist import Artist
 from whitebear.draw.grid import png
 from whitebear.errors import UserError, exit_on_user_error
-from whitebear.files import RESULTS, ROOT, write_parquet
+from whitebear.files import RESULTS, ROOT, read_parquet, write_parquet
 from whitebear.models.load import fingerprint
 from whitebear.pocket.experiments.publishing import (
     deadline_in,
@@ -210,7 +210,7 @@ def load_arena(folder: Path = PUBLISHED) -> tuple[dict[str, dict], dict[str, pd.
     for name in [*REFERENCES, *load_entries()]:
         if (path := folder / f"{name}.json").is_file():
             records[name] = json.loads(path.read_text(encoding="utf-8"))
-            tables[name] = pd.read_parquet(path.with_suffix(".parquet"))
+            tables[name] = read_parquet(path.with_suffix(".parquet"))
     same = [{k: r[k] for k in ("concepts", "seeds", "model", "detector")} for r in records.values()]
     for name, one in zip(records, same, strict=True):
         if one != same[0]:

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from whitebear import stats
-from whitebear.files import RESULTS
+from whitebear.files import RESULTS, read_parquet
 from whitebear.pocket.experiments.dose import Cues, Diet, Portion, absence, mentions
 from whitebear.pocket.experiments.members import Published
 from whitebear.prompts import load_wordings
@@ -73,7 +73,7 @@ def observed(models: Sequence[str]) -> pd.DataFrame:
     """
     parts = []
     for model in models:
-        rows = pd.concat([pd.read_parquet(path) for path in _scores_of(model)])
+        rows = pd.concat([read_parquet(path) for path in _scores_of(model)])
         rows = rows[rows.kind == "object"].drop_duplicates(["concept", "wording", "seed"])
         group = "all"
         if model not in SCRATCH:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from whitebear.errors import UserError
-from whitebear.files import DATA, MODELS, RESULTS
+from whitebear.files import DATA, MODELS, RESULTS, read_parquet
 from whitebear.models.load import fingerprint
 from whitebear.pocket.experiments.inside import SHIPPED
 from whitebear.pocket.experiments.results import USABLE
@@ -81,7 +81,7 @@ def load_members(folder: Path = FOLDER, path: Path = MEMBERS) -> dict[str, Publi
             record = json.loads(parts[0].read_text(encoding="utf-8"))
             if record.get("member") != asdict(member):
                 raise UserError(f"member {name} was trained as another one than {path.name} says")
-            found[name] = Published(member, record, *map(pd.read_parquet, parts[1:]))
+            found[name] = Published(member, record, *map(read_parquet, parts[1:]))
     if len(bases := {p.record["base"] for p in found.values()}) > 1:
         raise UserError(f"{folder.name} holds members on {len(bases)} bases; publish all anew")
     return found
@@ -97,7 +97,7 @@ def by_group(found: dict[str, Published]) -> dict[str, list[Published]]:
 
 def others(folder: Path = OTHERS) -> dict[str, pd.DataFrame]:
     """Tables `clauses` of the shipped and the taught model, those that are published, by name."""
-    return {path.stem: pd.read_parquet(path) for path in sorted(folder.glob("*.parquet"))}
+    return {path.stem: read_parquet(path) for path in sorted(folder.glob("*.parquet"))}
 
 
 def load_inside(found: dict[str, Published], folder: Path = INSIDE) -> dict[str, pd.DataFrame]:
@@ -116,5 +116,5 @@ def load_inside(found: dict[str, Published], folder: Path = INSIDE) -> dict[str,
                     f"{folder.name}/{table.name} was measured on other weights of {name};"
                     f" measure it anew: python -m whitebear winning {name}"
                 )
-            tables[name] = pd.read_parquet(table)
+            tables[name] = read_parquet(table)
     return tables

@@ -10,7 +10,7 @@ import pandas as pd
 
 from whitebear import stats
 from whitebear.errors import UserError
-from whitebear.files import DATA, RESULTS
+from whitebear.files import DATA, RESULTS, read_parquet
 from whitebear.measures.clauses import against_neutral
 from whitebear.pocket.experiments.members import MEMBERS, Member
 from whitebear.pocket.experiments.results import USABLE
@@ -103,7 +103,7 @@ def load_published(folder: Path = FOLDER, path: Path = CELLS) -> dict[str, Learn
             about = json.loads(record.read_text(encoding="utf-8"))
             if about.get("cell") != asdict(cell):
                 raise UserError(f"{name} was trained as another one than {path.name} says")
-            found[name] = Learned(cell, about, pd.read_parquet(table))
+            found[name] = Learned(cell, about, read_parquet(table))
     return found
 
 

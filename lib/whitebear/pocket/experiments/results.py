@@ -17,7 +17,7 @@ import pandas as pd
 
 from whitebear import stats
 from whitebear.errors import UserError
-from whitebear.files import RESULTS
+from whitebear.files import RESULTS, read_parquet
 from whitebear.pocket.training.card import ASKED
 from whitebear.stats import FACTORS, Estimate
 
@@ -68,7 +68,7 @@ def load_results(names: Sequence[str], folder: Path = FOLDER) -> dict[str, Resul
         path = folder / f"{name}.json"
         if path.is_file():
             record = json.loads(path.read_text(encoding="utf-8"))
-            scores = pd.read_parquet(folder / f"{name}.parquet")
+            scores = read_parquet(folder / f"{name}.parquet")
             denied = scores.concept.isin(record["denied"])
             found[name] = Result(record, scores.assign(denied=denied))
     if len(bases := {result.record["base"] for result in found.values()}) > 1:

@@ -9,17 +9,18 @@ import csv
 import hashlib
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 from tqdm.auto import tqdm
 
+from whitebear.errors import UserError
+from whitebear.files import written
 from whitebear.pocket.training.recipe import StageRecipe
 
 CHECKPOINT_SECONDS = 60
@@ -55,18 +56,42 @@ def learning_rate(step: int, recipe: StageRecipe) -> float:
 
 
 def save_checkpoint(path: Path, tensors: dict[str, torch.Tensor], about: dict) -> None:
-    """Write beside the target, then rename: a reader sees the old or the new file, never half."""
-    part = path.with_name(path.name + ".part")
+    """Write beside the target, then rename: a reader sees the old or the new file, never half. A
+    digest of the tensors goes with them. Raises `UserError` where it cannot be written."""
     cpu = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    save_file(cpu, part, metadata={"about": json.dumps(about)})
-    os.replace(part, path)
+    said = {"about": json.dumps(about), "sha256": _digest_of(cpu)}
+    with written(path) as part:
+        try:
+            save_file(cpu, part, metadata=said)
+        except SafetensorError as error:
+            raise OSError(str(error)) from None
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
-    """The tensors and the `about` of a checkpoint."""
-    with safe_open(path, framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return tensors, json.loads(file.metadata()["about"])
+    """The tensors and the `about` of a checkpoint. Raises `UserError` where they are not what was
+    saved."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            said = file.metadata()
+            about = json.loads(said["about"])
+        whole = said.get("sha256", found := _digest_of(tensors)) == found
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+        whole = False
+    if not whole:
+        raise UserError(
+            f"checkpoint {path} is damaged; remove it, and the same command makes that stage again"
+        )
+    return tensors, about
+
+
+def _digest_of(tensors: dict[str, torch.Tensor]) -> str:
+    """SHA-256 of names and bytes."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(f"{name}\0".encode())
+        digest.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def laid_out_as(p: torch.Tensor, value: torch.Tensor) -> torch.Tensor:

@@ -24,6 +24,7 @@ from transformers import CLIPImageProcessor, CLIPTokenizer, ResNetForImageClassi
 from whitebear.errors import UserError, exit_on_user_error
 from whitebear.files import MODELS, PROMPTS, WORLD, digest, write_text
 from whitebear.models.load import EXPORTED, fingerprint, load_pipeline, read_json
+from whitebear.models.sums import SUMS, write_sums
 from whitebear.pocket.training import clip, denoiser, detector, vae
 from whitebear.pocket.training.loop import Trainer, load_checkpoint, save_checkpoint, stable_seed
 from whitebear.pocket.training.recipe import RECIPES, Recipe
@@ -249,6 +250,9 @@ class PocketTraining:
         part = out / f"{EXPORTED}.part"
         shutil.rmtree(part, ignore_errors=True)
         self.write_models(part)
+        if (out / SUMS).is_file():
+            shutil.copy(out / SUMS, part)
+        write_sums(part, [part / "pocket", part / "detector"])
         put_in_place(part, out)
 
     def write_models(self, out: Path) -> None:

@@ -15,9 +15,11 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from whitebear.files import sha256_of, write_text
 from whitebear.pocket.world.captions import caption
 from whitebear.pocket.world.scene import World, load_world
 
+RECORD = "sha256.json"  # name -> digest of each file of drawn scenes
 SPLITS = {"train": 0, "calibration": 1, "quality": 2}
 
 
@@ -73,17 +75,30 @@ def draw_scenes(
     n: int, split: str, seed: int, n_captions: int, r: float, folder: Path, denied: str = "all"
 ) -> SceneSet:
     """Draw n scenes of a split into `folder` (reused when it is complete) with all cores."""
-    if not (folder / "captions.json").exists():
+    if not _is_whole(folder):
         part = folder.with_name(folder.name + ".part")
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         _draw_into(part, n, split, seed, n_captions, r, denied)
+        said = {path.name: sha256_of(path) for path in sorted(part.iterdir())}
+        write_text(part / RECORD, json.dumps(said))
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(part, folder)
     images = np.load(folder / "images.npy", mmap_mode="c")
     labels = np.load(folder / "labels.npy")
     captions = json.loads((folder / "captions.json").read_text(encoding="utf-8"))
     return SceneSet(torch.from_numpy(images), torch.from_numpy(labels), captions)
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether scenes are as they were drawn; those of a folder without digests count as whole."""
+    if not (folder / RECORD).is_file():
+        return (folder / "captions.json").exists()
+    try:
+        said = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        return all(sha256_of(folder / name) == wanted for name, wanted in said.items())
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def _draw_into(
