@@ -20,6 +20,7 @@ from torch import nn
 from whitebear.errors import UserError
 from whitebear.files import PROMPTS
 from whitebear.models.load import check_pipeline_folder
+from whitebear.models.sums import write_sums
 from whitebear.pocket.experiments import retrain
 from whitebear.pocket.training import card, detector, loop, vae
 from whitebear.pocket.training.denoiser import draw_timesteps
@@ -118,6 +119,7 @@ def test_one_stage_of_finished_models_is_trained_further(toy_models, tmp_path, s
     schedule = Path("pocket", "scheduler", "scheduler_config.json")
     other = (base / schedule).read_text().replace("squaredcos_cap_v2", "scaled_linear")
     (base / schedule).write_text(other)  # as if the denoiser had been trained on another one
+    write_sums(base, [base / "pocket", base / "detector"])
     before, out = weights(base), tmp_path / "out"
     for run in ("first", "second"):
         train("toy", 1, None, tmp_path / run, out / run, stage=stage, base=base)
