@@ -443,6 +443,17 @@ def test_a_number_that_no_notebook_saved_fails_the_build(toy):
         build.build(toy, "quick")
 
 
+def test_a_page_may_quote_an_answer_in_a_sentence(toy):
+    said = "It does [1, 2]. Not always."
+    source = SAVE.replace("rate=rate", f"answer={said!r}")
+    assert source != SAVE
+    nbformat.write(toy_notebook(source), toy / "notebooks/01_toy.ipynb")
+    (toy / "book/intro.md").write_text("# Intro\n\n{{ toy_short }} / {{ toy_answer }}\n")
+    build.build(toy, "quick")
+    text = (toy / "_build/html/book/intro.html").read_text()
+    assert f"It does. / {said}" in text
+
+
 def test_a_number_from_an_older_run_does_not_survive(toy):
     save_numbers(toy / "_build/results/quick", "01_toy", rate=9)
     nbformat.write(toy_notebook("z = 1"), toy / "notebooks/01_toy.ipynb")

@@ -61,7 +61,8 @@ def stage(root: Path, executed: Path, stage_dir: Path) -> None:
     """Lay out `stage_dir` like the repository: book/, executed notebooks, _config.yml, _toc.yml.
 
     Numbers that notebooks saved, and those of published tables, become substitutions, as
-    `{{ told_to_forget_rate }}` on a page.
+    `{{ told_to_forget_rate }}` on a page; of an answer there is a short form, a sentence without
+    intervals, as `{{ why_it_fails_short }}`.
     """
     shutil.rmtree(stage_dir, ignore_errors=True)
     shutil.copytree(root / "book", stage_dir / "book")
@@ -78,6 +79,8 @@ def stage(root: Path, executed: Path, stage_dir: Path) -> None:
         numbers |= page_names(source.stem, saved)
         claims[title_of(notebook)] = saved.get(CLAIMS, [])
     numbers |= from_tables.numbers(root / "data" / "results")
+    ends = [name for name in numbers if name.endswith("_answer")]
+    numbers |= {name.replace("_answer", "_short"): heads.lead(numbers[name]) for name in ends}
     numbers |= {"claims": claims_table(claims), "rules": rules.table(), "tables": tables.page()}
     check_numbers(stage_dir, numbers)
     config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
