@@ -66,7 +66,7 @@ def test_obeyed(world):
 
 def test_mixed(world):
     scores = made_up(world, negate=0.3, forget_then_request=0.7)
-    assert answers.answer(scores).startswith("It depends on the words.")
+    assert answers.answer(scores).startswith("It depends on the words: ")
     kinds = {claim.claim: claim.verdict for claim in answers.claims(scores)}
     assert kinds["“Asked to leave it out” by itself changes how often it is drawn"] == "lowers it"
 

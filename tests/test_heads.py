@@ -75,6 +75,8 @@ def test_the_notebook_itself_stays_as_it_is():
         ("It falls by 0.5 points. Two.", "It falls by 0.5 points."),
         ("Up (25 points [17, 34], n = 384), or −96 points [−98, −93]. Two", "Up, or −96 points."),
         ("No end", "No end"),
+        (f"“B, no X” works. So. {heads.LETTERS}", f"“B, no X” works. {heads.LETTERS}"),
+        (f"It works. “No X”. {heads.LETTERS}", "It works."),
         ("Up (“B, but no X”, n = 3) most.", "Up (“B, but no X”, n = 3) most."),
     ],
 )  # fmt: skip

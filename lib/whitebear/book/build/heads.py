@@ -16,6 +16,7 @@ IN_FULL = "The answer in full, with intervals and counts"
 COLAB = re.compile(r"\n\n(\[Open on Colab\]\([^)]+\))\s*$")
 # An interval, or a bracket with a count of pictures: what an answer in one sentence leaves out.
 NUMBERS = re.compile(r" (?:\[[−+\d][^\]]*\]|\([^()“]*\bn = [^()]*\))")
+LETTERS = "X is the concept, Y another object, B a place."  # where an answer quotes wordings
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
@@ -25,13 +26,14 @@ def lead(answer: str) -> str:
     >>> lead("“Draw B. Do not draw X.” shows it in 90 % [85, 94] (n = 384). Nobody knows why.")
     '“Draw B. Do not draw X.” shows it in 90 %.'
     """
-    depth = 0
+    depth, letters = 0, LETTERS in answer
     for place, letter in enumerate(answer):
         depth += (letter in "“([") - (letter in "”)]")
         if not depth and letter in ".!?" and answer[place + 1 : place + 2] in ("", " ", "\n"):
             answer = answer[: place + 1]
             break
-    return NUMBERS.sub("", answer.strip())
+    short = NUMBERS.sub("", answer.strip())
+    return f"{short} {LETTERS}" if letters and re.search(r"\b[XYB]\b", short) else short
 
 
 def begin(

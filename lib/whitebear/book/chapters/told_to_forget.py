@@ -59,9 +59,20 @@ def answer(scores: pd.DataFrame) -> str:
     verdict = {
         frozenset({"drawn anyway"}): "It draws it anyway",
         frozenset({"left out"}): "It leaves it out, as told",
-    }.get(frozenset(outcome(table, c) for c in conditions), "It depends on the words")
+    }.get(frozenset(outcome(table, c) for c in conditions), _depends(wordings))
     parts = [_told(c, table, wordings[wordings.condition == c]) for c in conditions]
     return f"{verdict}. {' '.join(parts)} X is the concept, Y another object, B a place."
+
+
+def _depends(wordings: pd.DataFrame) -> str:
+    """Which wordings are obeyed, by the interval, and how many are not or cannot be told."""
+    obeys, not_obeyed, unclear = (
+        [f"“{said(wordings.text[name])}”" for name in names.split(", ") if name != "none"]
+        for names in obeyed(wordings).values()
+    )
+    some = f"{', '.join(obeys) or 'no wording'} {'is' if len(obeys) < 2 else 'are'} obeyed"
+    left = f", and of {len(unclear)} it is open" if unclear else ""
+    return f"It depends on the words: {some}, {len(not_obeyed)} of {len(wordings)} are not{left}"
 
 
 def _told(condition: str, table: pd.DataFrame, wordings: pd.DataFrame) -> str:

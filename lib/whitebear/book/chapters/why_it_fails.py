@@ -159,7 +159,7 @@ def answer(results: dict[str, Result]) -> str:
         "Where 20 % of the further training captions negated, “without” changes how often the"
         f" object is drawn by {points(both)}, where none of them did by {points(none)}, each"
         f" against the same words with “with”; in these models, to teach {parts} (text encoder"
-        f" {points(encoder)}, denoiser {points(denoiser)}). This was found by exploring, not"
+        f" {points(encoder)}, denoiser {points(denoiser)}); this was found by exploring, not"
         f" declared: it rests on {len(words)} wording{'s' * (len(words) != 1)},"
         f" {both.concepts} objects and {len(runs)} training run{'s' * (len(runs) != 1)} of each"
         f" kind. The model that learned both {word} an instruction to forget what it"

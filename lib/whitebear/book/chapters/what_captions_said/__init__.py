@@ -118,16 +118,32 @@ def answer(found: Found, rates: pd.DataFrame) -> str:
         ours, rule = (law.r_squared(rows, column) for column in ("predicted", "requested"))
         fits.append(f"{ours:.2f} of it over {name} (the rule: {rule:.2f})")
     return (
-        f"In {len(found)} models that learned to read from nothing ({', '.join(found)}), by what"
-        f" their captions are. {'. '.join(parts)}. Of the variance between wordings and models a"
-        f" law that knows captions only explains {', '.join(fits)}; “the rule” is that what is"
+        f"{_which_wins(groups)} In {len(found)} models that learned to read from nothing"
+        f" ({', '.join(found)}), by what their captions are. {'. '.join(parts)}. Of the"
+        f" variance between wordings and models a law that knows captions only explains {', '.join(fits)}; “the rule” is that what is"
         " requested is drawn and nothing else, and needs no captions."
     )
 
 
-def _taken(group: list[Published]) -> str:
+def _which_wins(groups: dict[str, list[Published]]) -> str:
+    """What instructions take away by what is asked for, a number for each group of models."""
+    told = [tuple(taken(group, rows) for rows in _asked(group)) for group in groups.values()]
+    other, itself = (", ".join(e.percent() for e in kind) for kind in zip(*told, strict=True))
+    return (
+        f"“Forget” and “leave out” take away {itself} of an object that is then asked for, and"
+        f" {other} where something else is (models by their captions, in this order:"
+        f" {'; '.join(GROUPS[name] for name in groups)})."
+    )
+
+
+def _asked(group: list[Published]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows of the instructions where something else is asked for, and where the object is."""
     told = clauses(group, verb=INSTRUCTIONS, subject="concept")
-    elsewhere, by_name = told[told.request.isin(ELSEWHERE)], told[told.request == "name"]
+    return told[told.request.isin(ELSEWHERE)], told[told.request == "name"]
+
+
+def _taken(group: list[Published]) -> str:
+    elsewhere, by_name = _asked(group)
     plain = " and ".join(each.percent() for each in without(group).values())
     return (
         f"the two wordings with a plain “without” take away {plain}; “forget” and “leave out” take"
