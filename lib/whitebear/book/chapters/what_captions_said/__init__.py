@@ -120,8 +120,9 @@ def answer(found: Found, rates: pd.DataFrame) -> str:
     return (
         f"{_which_wins(groups)} In {len(found)} models that learned to read from nothing"
         f" ({', '.join(found)}), by what their captions are. {'. '.join(parts)}. Of the"
-        f" variance between wordings and models a law that knows captions only explains {', '.join(fits)}; “the rule” is that what is"
-        " requested is drawn and nothing else, and needs no captions."
+        f" variance between wordings and models a law that knows captions only explains"
+        f" {', '.join(fits)}; “the rule” is that what is requested is drawn and"
+        " nothing else, and needs no captions."
     )
 
 
