@@ -79,8 +79,7 @@ def stage(root: Path, executed: Path, stage_dir: Path) -> None:
         numbers |= page_names(source.stem, saved)
         claims[title_of(notebook)] = saved.get(CLAIMS, [])
     numbers |= from_tables.numbers(root / "data" / "results")
-    ends = [name for name in numbers if name.endswith("_answer")]
-    numbers |= {name.replace("_answer", "_short"): heads.lead(numbers[name]) for name in ends}
+    numbers |= short_answers(numbers)
     numbers |= {"claims": claims_table(claims), "rules": rules.table(), "tables": tables.page()}
     check_numbers(stage_dir, numbers)
     config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
@@ -107,7 +106,14 @@ def published_numbers(root: Path) -> dict[str, str]:
     found = {}
     for chapter, record in chapters.items():
         found |= page_names(chapter, record["numbers"])
+    found |= short_answers(found)
     return {f"published_{name}": text for name, text in found.items()}
+
+
+def short_answers(numbers: dict[str, str]) -> dict[str, str]:
+    """{"toy_answer": "It does [1, 2]. Not always."} -> {"toy_short": "It does."}"""
+    ends = [name for name in numbers if name.endswith("_answer")]
+    return {f"{name.removesuffix('_answer')}_short": heads.lead(numbers[name]) for name in ends}
 
 
 def title_of(notebook: nbformat.NotebookNode) -> str:
