@@ -3,26 +3,30 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PROFILE ?= quick
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+ENGINE := _build/sweep-venv/.installed
 # One process a core, each with one thread: two on the same cores slow each other to a crawl.
 # A test file or notebook stays in one process.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 DOCTEST := $(BIN)/python -m pytest -q --doctest-modules lib/whitebear
 
-.PHONY: help book test unit full bench lint clean
+.PHONY: help book test unit full bench lint clean cluster-test
 
 help:  ## show these targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-6s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
 
 book: $(INSTALLED)  ## install, execute the notebooks and build the site (PROFILE=quick or full)
 	@$(BIN)/python -m whitebear build --profile $(PROFILE)
 
 test: book  ## every test: unit tests, examples of docstrings, stored notebook outputs, the built pages in a browser
 	$(DOCTEST)
-	$(PYTEST) tests notebooks --nbval-lax --nbval-current-env --nbval-cell-timeout=300
+	$(PYTEST) tests notebooks --ignore=tests/cluster --nbval-lax --nbval-current-env --nbval-cell-timeout=300
 
 unit: $(INSTALLED)  ## only the unit tests and the examples of docstrings: neither notebooks nor browser
 	$(DOCTEST)
-	$(PYTEST) tests --ignore=tests/site
+	$(PYTEST) tests --ignore=tests/site --ignore=tests/cluster
+
+cluster-test: $(ENGINE)  ## a sweep on a Slurm of two nodes on this machine, with what goes wrong on clusters (as root; apt-get install slurmctld slurmd slurm-client munge)
+	PYTHONPATH=lib OMP_NUM_THREADS=1 $(dir $(ENGINE))bin/python -m pytest -q -rs tests/cluster
 
 full: $(INSTALLED)  ## run every chapter at its published size and keep the numbers in data/results (resumable)
 	@$(BIN)/python -m whitebear publish
@@ -49,3 +53,12 @@ $(INSTALLED): requirements.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt; \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .; \
 	touch $@; echo "installed in $$(( $$(date +%s) - start )) s"
+
+# The engine of a sweep wants older versions of some packages, so it has an environment of its own
+# on top of .venv.
+$(ENGINE): $(INSTALLED)
+	@echo "installing Snakemake into $(dir $@)"
+	@set -e; $(BIN)/python -m venv --clear $(dir $@); \
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$$($(dir $@)bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/book.pth"; \
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["sweep"], sep="\n")' > $(dir $@)wanted.txt; \
+	$(dir $@)bin/python -m pip install --quiet --disable-pip-version-check -r $(dir $@)wanted.txt; touch $@
