@@ -12,7 +12,7 @@ TEXT = (TESTS / "reports.md").read_text(encoding="utf-8")
 ROWS = [line for line in TEXT.splitlines() if line.startswith("| ") and "| test |" not in line]
 
 
-def tests_of(file: str) -> set[str]:
+def functions(file: str) -> set[str]:
     tree = ast.parse((TESTS / file).read_text(encoding="utf-8"))
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
@@ -21,4 +21,4 @@ def tests_of(file: str) -> set[str]:
 def test_a_report_has_its_test(row):
     named = re.findall(r"`(\w+\.py)::(\w+)`", row)
     assert named and named == re.findall(r"`([^`]+?)::([^`]+)`", row)
-    assert all(name.startswith("test_") and name in tests_of(file) for file, name in named)
+    assert all(name.startswith("test_") and name in functions(file) for file, name in named)
