@@ -4,12 +4,14 @@ PROFILE ?= quick
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 ENGINE := _build/sweep-venv/.installed
+LAB := .venv/.lab
+NEWEST := .venv-newest
 # One process a core, each with one thread: two on the same cores slow each other to a crawl.
 # A test file or notebook stays in one process.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 DOCTEST := $(BIN)/python -m pytest -q --doctest-modules lib/whitebear
 
-.PHONY: help book test unit full bench lint clean cluster-test
+.PHONY: help book test unit full cluster-test lab newest bench lint clean
 
 help:  ## show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -30,6 +32,16 @@ cluster-test: $(ENGINE)  ## a sweep on a Slurm of two nodes on this machine, wit
 
 full: $(INSTALLED)  ## run every chapter at its published size and keep the numbers in data/results (resumable)
 	@$(BIN)/python -m whitebear publish
+
+lab: $(LAB)  ## open the notebooks in JupyterLab (installs it once; not in the lock file)
+	$(BIN)/python -m jupyterlab --notebook-dir=notebooks
+
+newest:  ## the unit tests with the newest versions that pyproject.toml allows, in an environment of their own
+	$(PYTHON) -m venv --clear $(NEWEST)
+	$(NEWEST)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade -e ".[arena,book,test]" "setuptools>=77"
+	$(NEWEST)/bin/python -m pip list --format=freeze > $(NEWEST)/versions.txt
+	OMP_NUM_THREADS=1 $(NEWEST)/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile tests --ignore=tests/site \
+	  --deselect tests/test_packaging.py::test_what_is_installed_is_what_is_locked --deselect tests/test_packaging.py::test_the_lock_file_is_complete
 
 bench: $(INSTALLED)  ## how fast: attention hooks beside their peers, the grid, ten million rows (30 min; leave the machine alone)
 	$(BIN)/python tests/bench/bench_attention.py
@@ -62,3 +74,6 @@ $(ENGINE): $(INSTALLED)
 	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$$($(dir $@)bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/book.pth"; \
 	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["sweep"], sep="\n")' > $(dir $@)wanted.txt; \
 	$(dir $@)bin/python -m pip install --quiet --disable-pip-version-check -r $(dir $@)wanted.txt; touch $@
+# JupyterLab beside what is locked, which keeps its versions.
+$(LAB): $(INSTALLED)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -c requirements.txt -e ".[lab]"; touch $@

@@ -68,3 +68,19 @@ def test_without_the_repository_data_of_the_book_say_where_they_are(alone, use):
 def test_without_the_repository_hooks_work(alone):
     code = "import whitebear.hooks; print(whitebear.hooks.__file__)"
     assert fresh(code, alone).strip() == str(alone / "whitebear" / "hooks" / "__init__.py")
+
+
+def test_hooks_need_neither_tables_on_disk_nor_drawings():
+    """A whole capture, from the model to the dataset, where nothing of the extras is installed but
+    what comes with xarray (pandas) and diffusers (Pillow, tqdm)."""
+    absent = ("accelerate", "matplotlib", "pyarrow", "resvg_py", "scipy", "seaborn", "IPython")
+    code = f"""
+sys.modules |= dict.fromkeys({absent})  # their import fails, as where they are not installed
+from whitebear.hooks import capture_attention, steer_attention
+from whitebear.models.load import load_pipeline
+pipe = load_pipeline("pocket", "cpu")
+cap = capture_attention(pipe, ["bear"], ("mass", "map"))
+with steer_attention(pipe, ["bear"], 0.5), cap:
+    pipe("a bear", num_inference_steps=1)
+print(dict(cap.dataset().mass.sizes)["token"])"""
+    assert fresh(code) == "5\n"

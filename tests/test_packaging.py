@@ -21,10 +21,24 @@ OWNERS = packages_distributions()
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text())
 
 
+EXTRAS = PROJECT["optional-dependencies"]
+CORE = {Requirement(r).name for r in PROJECT["dependencies"]}
+UNLOCKED = {"lab", "sweep"}  # what neither the book nor its tests need
+
+
+def needs(extra: str) -> list[Requirement]:
+    """The requirements of an extra, with those of the extras that it names."""
+    found = []
+    for requirement in map(Requirement, EXTRAS[extra]):
+        own = requirement.name == PROJECT["name"]
+        found += [r for e in requirement.extras for r in needs(e)] if own else [requirement]
+    return found
+
+
 def requirements() -> list[Requirement]:
-    """What is locked: all but the engine of a sweep, which neither the book nor its tests need."""
-    extras = [r for name, r in PROJECT["optional-dependencies"].items() if name != "sweep"]
-    return [Requirement(r) for r in [*PROJECT["dependencies"], *(r for e in extras for r in e)]]
+    """What is locked."""
+    extras = [r for extra in EXTRAS if extra not in UNLOCKED for r in needs(extra)]
+    return list(dict.fromkeys([*map(Requirement, PROJECT["dependencies"]), *extras]))
 
 
 def lock() -> dict[str, str]:
@@ -74,14 +88,15 @@ ROOM = {  # folder of the library -> the extra that brings what it imports besid
     "pocket": "train",
     "sweep": "sweep",
 }
+ALONE = ("hooks", "models")  # these need no extra; all others at least that of drawing
 LIBRARY = ROOT / "lib" / "whitebear"
 
 
 @pytest.mark.parametrize("room", sorted(path.name for path in LIBRARY.iterdir() if path.is_dir()))
 def test_what_a_room_imports_is_declared_where_it_belongs(room):
-    """The core stands on the dependencies alone, pocket and book on them and an extra each."""
-    extra = PROJECT["optional-dependencies"][ROOM[room]] if room in ROOM else []
-    declared = {canonicalize_name(Requirement(r).name) for r in PROJECT["dependencies"] + extra}
+    """Hooks stand on the dependencies alone, what draws on one extra, each annex on one more."""
+    extra = [] if room in ALONE else needs(ROOM.get(room, "draw"))
+    declared = {canonicalize_name(name) for name in CORE | {r.name for r in extra}}
     undeclared = {
         f"{path.relative_to(ROOT)} imports {name}"
         for path in (LIBRARY / room).rglob("*.py")
@@ -92,21 +107,26 @@ def test_what_a_room_imports_is_declared_where_it_belongs(room):
     assert not undeclared
 
 
-def test_the_core_needs_nothing_of_the_book():
-    core = {Requirement(r).name for r in PROJECT["dependencies"]}
-    loaded = {
-        owner
-        for path in LIBRARY.rglob("*.py")
-        if path.relative_to(LIBRARY).parts[0] not in ROOM
-        for name in imported(path.read_text())
-        for owner in OWNERS.get(name, [])
-    }
-    through_others = {"accelerate", "huggingface_hub", "tokenizers"}  # diffusers loads weights
-    assert core - through_others <= loaded
+def test_the_core_needs_what_hooks_and_models_import():
+    through_others = {"huggingface_hub", "tokenizers"}  # with a range of its own each
+    assert CORE - through_others <= owners_of(*ALONE)
+
+
+def test_what_draws_needs_nothing_of_the_book():
+    extra = {r.name for r in needs("draw")} - {"accelerate"}  # diffusers loads weights with it
+    rooms = {path.relative_to(LIBRARY).parts[0] for path in LIBRARY.rglob("*.py")} - ROOM.keys()
+    assert extra <= owners_of(*rooms)
+
+
+def owners_of(*rooms: str) -> set[str]:
+    """The packages that some folders or modules of the library import."""
+    paths = [p for p in LIBRARY.rglob("*.py") if p.relative_to(LIBRARY).parts[0] in rooms]
+    names = {name for path in paths for name in imported(path.read_text())}
+    return {owner for name in names for owner in OWNERS.get(name, [])}
 
 
 def test_a_chapter_on_colab_finds_what_it_loads():
-    book = {Requirement(r).name for r in PROJECT["optional-dependencies"]["book"]}
+    book = {r.name for r in needs("book")} - {r.name for r in needs("draw")}
     rooms = ("book/chapters", "book/explorer", "book/figures", "book/report", "pocket")
     sources = [path.read_text() for room in rooms for path in (LIBRARY / room).rglob("*.py")]
     for path in (ROOT / "notebooks").glob("*.ipynb"):
@@ -125,13 +145,15 @@ def imported(source: str) -> set[str]:
     return names
 
 
-def test_the_conda_environment_is_the_lock_file_and_the_package():
+def test_the_conda_environment_has_no_cuda_and_opens_notebooks():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     assert environment["name"] == PROJECT["name"]
     *conda, pip = environment["dependencies"]
     python = next(d for d in conda if d.startswith("python=")).removeprefix("python=")
     assert Requirement(f"python{PROJECT['requires-python']}").specifier.contains(python)
-    assert pip == {"pip": ["-r requirements.txt", "-e ."]}
+    torch = next(Requirement(r) for r in PROJECT["dependencies"] if r.startswith("torch"))
+    assert f"pytorch-cpu{torch.specifier}" in conda  # pip finds it there, and takes no other
+    assert pip == {"pip": ["-e .[book,lab]"]} and {"book", "lab"} <= EXTRAS.keys()
 
 
 def test_one_version_everywhere():

@@ -37,17 +37,18 @@ def installed(name: str) -> str | None:
 def lacking(root: Path, version_of: Callable[[str], str | None] = installed) -> dict[str, str]:
     """Requirements to install ("diffusers==0.42.1") and why ("0.30.0 is too old").
 
-    Of the dependencies of the library and of its chapters, those that are missing or older than
-    pyproject.toml allows, at the versions of the lock file. Never torch: the one that is there was
-    built for this machine.
+    Of the dependencies of the library, of drawing and of chapters, those that are missing or older
+    than pyproject.toml allows, at the versions of the lock file. Never torch: the one that is there
+    was built for this machine.
     Raises `UserError` where that one is too old.
     """
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     lock = (root / "requirements.txt").read_text(encoding="utf-8").split()
     pins = {_plain(pin.partition("==")[0]): pin for pin in lock if "==" in pin}
     found = {}
-    extra = [r for r in project["optional-dependencies"]["book"] if r.startswith(CHAPTERS)]
-    for requirement in project["dependencies"] + extra:
+    extras = project["optional-dependencies"]
+    chapters = [r for r in extras["book"] if r.startswith(CHAPTERS)]
+    for requirement in project["dependencies"] + extras["draw"] + chapters:
         name, least = re.match(r"([\w.-]+)>=([\d.]+)", requirement).groups()
         have = version_of(name)
         if have is not None and _numbers(have) >= _numbers(least):
