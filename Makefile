@@ -72,8 +72,9 @@ $(ENGINE): $(INSTALLED)
 	@echo "installing Snakemake into $(dir $@)"
 	@set -e; $(BIN)/python -m venv --clear $(dir $@); \
 	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$$($(dir $@)bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/book.pth"; \
-	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["sweep"], sep="\n")' > $(dir $@)wanted.txt; \
+	$(BIN)/python -c 'import tomllib; wanted = tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["sweep"]; print(*(w for w in wanted if not w.startswith("whitebear")), sep="\n")' > $(dir $@)wanted.txt; \
 	$(dir $@)bin/python -m pip install --quiet --disable-pip-version-check -r $(dir $@)wanted.txt; touch $@
+
 # JupyterLab beside what is locked, which keeps its versions.
 $(LAB): $(INSTALLED)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -c requirements.txt -e ".[lab]"; touch $@
