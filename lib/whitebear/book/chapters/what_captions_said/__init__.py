@@ -127,13 +127,13 @@ def answer(found: Found, rates: pd.DataFrame) -> str:
 
 
 def _which_wins(groups: dict[str, list[Published]]) -> str:
-    """What instructions take away by what is asked for, a number for each group of models."""
-    told = [tuple(taken(group, rows) for rows in _asked(group)) for group in groups.values()]
-    other, itself = (", ".join(e.percent() for e in kind) for kind in zip(*told, strict=True))
+    """What instructions take away by what is asked for: of all groups, and of each."""
+    told = {name: [taken(group, rows) for rows in _asked(group)] for name, group in groups.items()}
+    each = ", ".join(f"{other.percent()} ({GROUPS[name]})" for name, (other, _) in told.items())
+    of_itself = spread(pd.Series([itself.value for _, itself in told.values()]))
     return (
-        f"“Forget” and “leave out” take away {itself} of an object that is then asked for, and"
-        f" {other} where something else is (models by their captions, in this order:"
-        f" {'; '.join(GROUPS[name] for name in groups)})."
+        f"Of an object that is then asked for by name, “forget” and “leave out” take away"
+        f" {of_itself} %, by model; where something else is asked for, {each} of it."
     )
 
 

@@ -26,6 +26,8 @@ from whitebear.pocket.experiments.members import GROUPS, Published, by_group
 from whitebear.stats import Estimate
 
 OTHER_ORDER = "the same sentences in the other order"
+TAKEN = "takes away half or more"  # what hypothesis 8 says of an instruction, but of these groups:
+TAKES = {"none": "does not take away half or more", "web": "(not declared) is obeyed"}
 
 
 def claims(found: dict[str, Published], rates: pd.DataFrame) -> list[Claim]:
@@ -86,9 +88,9 @@ def acts(name: str, group: list[Published]) -> list[Claim]:
         obeyed = [frame for frame in judged if rules.OBEYED(by_frame[frame]) == "obeys"]
         rule, all_frames = rules.SILENT if name == "none" else rules.ACTS, taken(group, rows)
         frames = "; ".join(f"{frame} {by_frame[frame].percent()}" for frame in judged) or "no room"
-        text, verdict = "takes away half or more", rule(obeyed=len(obeyed), judged=len(judged))
+        text, verdict = TAKES.get(name, TAKEN), rule(obeyed=len(obeyed), judged=len(judged))
         if name == "web":
-            text, verdict = "(not declared) is obeyed", rules.OBEYED(all_frames)
+            verdict = rules.OBEYED(all_frames)
         found.append(_made(
             f"“{verb.capitalize()}” {text} where something else is asked for: {who(name, group)}",
             all_frames, verdict, f"{frames}; by prompt {spread(by_prompt(rows))} %",
