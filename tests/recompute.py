@@ -431,7 +431,8 @@ def clauses_win():
                 found[f"{name} {request}: {who}"] = changes_nothing(
                     own[own.request == request], runs
                 )
-            name = "(not declared) is obeyed" if kind == "web" else "takes away half or more"
+            name = {"web": "(not declared) is obeyed", "none": "does not take away half or more"}
+            name = name.get(kind, "takes away half or more")
             name = f"“{verb.capitalize()}” {name} where something else is asked for: {who}"
             found[name] = acts_elsewhere(own[own.request.isin(ELSEWHERE)], kind)
         name = f"An instruction about another object changes nothing: {who}"
