@@ -1,5 +1,5 @@
 // What a page can say only when it is laid out: which boxes scroll sideways, what a slider is
-// called; and that paper is always light.
+// called; and that paper is always light, with the answer in full.
 "use strict";
 
 const BOXES = {
@@ -32,6 +32,7 @@ function nameSliders() {
 function onPaper() {
   const { theme } = document.documentElement.dataset;
   document.documentElement.dataset.theme = "light";
+  for (const answer of document.querySelectorAll("details.wb-in-full")) answer.open = true;
   addEventListener("afterprint", () => { document.documentElement.dataset.theme = theme; }, { once: true });
 }
 

@@ -63,6 +63,7 @@ def test_paper_is_light_and_shows_the_text_alone(browser, scheme):
     assert page.locator("article h2").first.evaluate(colour) == "rgb(0, 0, 0)"
     assert page.evaluate("document.documentElement.dataset.theme") == "light"
     assert page.locator("article figure img").first.is_visible()
+    assert page.locator(".wb-in-full p").first.is_visible()  # the answer, with its intervals
     for unwanted in ("button", "summary", ".bd-sidebar-primary", "#jb-print-toc", ".cell_input"):
         assert not [e for e in page.locator(unwanted).all() if e.is_visible()], unwanted
     assert page.locator("h1").evaluate_all(

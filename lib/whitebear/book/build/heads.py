@@ -67,8 +67,9 @@ def begin(
 
 
 def _fold(name: str, title: str, text: str) -> nbformat.NotebookNode:
-    """A box of the page that opens on a click."""
-    return nbformat.v4.new_markdown_cell(f"::::{{dropdown}} {title}\n\n{text}\n\n::::", id=name)
+    """A box of the page that opens on a click; its class is its name, by which paper knows it."""
+    box = f"::::{{dropdown}} {title}\n:class-container: wb-{name}\n\n{text}\n\n::::"
+    return nbformat.v4.new_markdown_cell(box, id=name)
 
 
 def _moved(figure) -> nbformat.NotebookNode:
