@@ -75,8 +75,8 @@ def test_hypotheses_are_judged_a_group_each(found):
     assert verdict(claims, "“Forget” takes away half or more where something else is asked for: "
                    + GROUPS["quiet"]) == "holds"  # fmt: skip
     assert verdict(claims, "“Forget” (not declared) is obeyed") == "obeys"
-    assert verdict(claims, "“Leave out” does not take away half or more where something else is asked"
-                   " for: " + GROUPS["none"]) == "holds"  # fmt: skip
+    assert verdict(claims, "“Leave out” does not take away half or more where something else is"
+                   " asked for: " + GROUPS["none"]) == "holds"  # fmt: skip
     assert verdict(claims, "“Forget” changes nothing where it is then asked for by name: "
                    + GROUPS["none"]) == "holds"  # fmt: skip
     assert (
