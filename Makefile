@@ -8,7 +8,8 @@ LAB := .venv/.lab
 NEWEST := .venv-newest
 # One process a core, each with one thread: two on the same cores slow each other to a crawl.
 # A test file or notebook stays in one process.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
+SIDE_BY_SIDE := -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python $(SIDE_BY_SIDE)
 DOCTEST := $(BIN)/python -m pytest -q --doctest-modules lib/whitebear
 
 .PHONY: help book test unit full cluster-test lab newest bench lint clean
@@ -40,7 +41,7 @@ newest:  ## the unit tests with the newest versions that pyproject.toml allows, 
 	$(PYTHON) -m venv --clear $(NEWEST)
 	$(NEWEST)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade -e ".[arena,book,test]" "setuptools>=77"
 	$(NEWEST)/bin/python -m pip list --format=freeze > $(NEWEST)/versions.txt
-	OMP_NUM_THREADS=1 $(NEWEST)/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile tests --ignore=tests/site \
+	OMP_NUM_THREADS=1 $(NEWEST)/bin/python $(SIDE_BY_SIDE) tests --ignore=tests/site --ignore=tests/cluster \
 	  --deselect tests/test_packaging.py::test_what_is_installed_is_what_is_locked --deselect tests/test_packaging.py::test_the_lock_file_is_complete
 
 bench: $(INSTALLED)  ## how fast: attention hooks beside their peers, the grid, ten million rows (30 min; leave the machine alone)

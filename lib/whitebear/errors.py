@@ -3,6 +3,7 @@
 import difflib
 import functools
 import sys
+import textwrap
 from collections.abc import Iterable
 
 
@@ -18,6 +19,16 @@ def nearest(name: object, valid: Iterable[str]) -> str:
     valid = list(valid)
     near = difflib.get_close_matches(str(name), valid, n=3)
     return f"did you mean {' or '.join(near)}?" if near else f"valid: {', '.join(valid)}"
+
+
+def first_line(error: BaseException) -> str:
+    """The beginning of what an error says, whole words, for the brackets of a line.
+
+    >>> first_line(ValueError("no such file\\nand much more"))
+    'no such file'
+    """
+    said = str(error).strip().partition("\n")[0] or type(error).__name__
+    return textwrap.shorten(said, 200, placeholder=" ...")
 
 
 def exit_on_user_error(main):

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from whitebear.errors import UserError
+from whitebear.errors import UserError, first_line
 
 try:
     import fcntl
@@ -37,6 +37,7 @@ RESULTS = DATA / "results"
 REPOSITORY = "https://github.com/whitebear-book/white-bear"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "whitebear"
 SCHEMA = b"whitebear.schema"  # in the metadata of a parquet file: the digest of its schema
+DIGESTS = "sha256.json"  # in a folder of ours: name -> digest of each other file
 DRIVE = Path("/content/drive")  # where Colab puts Google Drive; its files are in MyDrive
 
 
@@ -224,7 +225,7 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pd.DataFra
         return pd.read_parquet(path, columns=columns, page_checksum_verification=True)
     except Exception as error:  # a flipped bit in its schema can raise anything
         raise UserError(
-            f"the table {path} is damaged ({_first_line(error)}); remove it, and what wrote it"
+            f"the table {path} is damaged ({first_line(error)}); remove it, and what wrote it"
             " makes it again"
         ) from None
 
@@ -237,14 +238,27 @@ def _schema_digest(schema) -> bytes:
     return digest(fields, [str(pair) for pair in about]).encode()
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).partition("\n")[0][:200]
-
-
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file, 64 hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def note_digests(folder: Path) -> None:
+    """Note the digests of all files of a finished folder, beside them."""
+    said = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
+    write_text(folder / DIGESTS, json.dumps(said))
+
+
+def as_noted(folder: Path) -> list[str]:
+    """The files of a folder whose digests were noted, by name; [] where there are none, or one is
+    not what it was."""
+    try:
+        said = json.loads((folder / DIGESTS).read_text(encoding="utf-8"))
+        whole = all(sha256_of(folder / name) == wanted for name, wanted in said.items())
+        return list(said) if whole else []
+    except (OSError, ValueError, TypeError, AttributeError):
+        return []
 
 
 def digest(*parts) -> str:

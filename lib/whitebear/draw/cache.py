@@ -6,7 +6,6 @@ sampling, versions, rows, and the code that it uses. Beside the results lie thei
 not as it was written, or cannot be read, is made again.
 """
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -20,18 +19,18 @@ from whitebear.code import code_digest
 from whitebear.draw.artist import Artist
 from whitebear.errors import UserError
 from whitebear.files import (
+    as_noted,
     check_writable,
     digest,
+    note_digests,
     read_parquet,
     remove,
-    sha256_of,
     sweep_away,
     written,
 )
 
 Part = np.ndarray | pd.DataFrame | xr.Dataset
 Measure = Callable[[Artist, pd.DataFrame], Part | tuple]
-RECORD = "sha256.json"  # name -> digest of each file of a folder
 
 
 class Cache:
@@ -91,8 +90,7 @@ def _write(folder: Path, parts: tuple[Part, ...]) -> tuple[Part, ...]:
                 partial.mkdir()
                 for i, part in enumerate(parts):
                     _write_part(partial, i, part)
-                said = {path.name: sha256_of(path) for path in sorted(partial.iterdir())}
-                (partial / RECORD).write_text(json.dumps(said), encoding="utf-8")
+                note_digests(partial)
         except UserError:
             if _read(folder) is None:  # nor was another one quicker just now
                 raise
@@ -110,14 +108,8 @@ def _write_part(folder: Path, i: int, part: Part) -> None:
 
 def _read(folder: Path) -> tuple[Part, ...] | None:
     """What a folder holds; None where there is none, or a file is not what was written."""
-    try:
-        said = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        names = sorted(said, key=lambda name: int(name.partition(".")[0]))
-        if any(sha256_of(folder / name) != said[name] for name in names):
-            return None
-    except (OSError, ValueError, TypeError):
-        return None
-    return tuple(_read_part(folder / name) for name in names)
+    names = sorted(as_noted(folder), key=lambda name: int(name.partition(".")[0]))
+    return tuple(_read_part(folder / name) for name in names) or None
 
 
 def _read_part(path: Path) -> Part:

@@ -117,17 +117,18 @@ def run_chunk(spec: ChunkSpec, progress: bool = True) -> Path:
     Zero-shot judgements are raw here; `run_grid` calibrates them, which takes all concepts.
     """
     with _bar([spec], progress) as bar:
-        return _chunk(spec, bar)
+        return _chunk(spec, bar)[0]
 
 
-def _chunk(spec: ChunkSpec, bar: tqdm) -> Path:
-    """`run_chunk`, told to a bar that counts the rows of this chunk among others."""
+def _chunk(spec: ChunkSpec, bar: tqdm) -> tuple[Path, pd.DataFrame | None]:
+    """`run_chunk`, told to a bar that counts the rows of this chunk among others; and what a file
+    that was found holds, which has been read to see whether it is whole."""
     folder = check_writable(Path(spec.output) / "chunks")
     artist, table = Artist(spec.model, spec.steps, spec.guidance), _rows(spec)
     settings = _settings(artist, spec)
     decisive = settings, spec.keep_images, *table.to_dict("list").values()
     path = folder / f"{_plain(spec.concept)}-{digest(*decisive)}.parquet"
-    if _read(path) is not None:
+    if (found := _read(path)) is not None:
         _skip(bar, len(table))
     else:
         kept = check_writable(_kept(spec, settings))
@@ -138,7 +139,7 @@ def _chunk(spec: ChunkSpec, bar: tqdm) -> Path:
         if path.is_dir():
             remove(path)
         write_parquet(_told(spec, artist, table, _kept_rows(kept)), path)
-    return path
+    return path, found
 
 
 def run_grid(run: Run, progress: bool = True) -> pd.DataFrame:
@@ -183,7 +184,8 @@ def _drawn(run: Run, progress: bool) -> pd.DataFrame:
     with _bar(specs, progress) as bar:
         for spec in specs:
             bar.set_postfix_str(spec.concept)
-            tables.append(read_parquet(_chunk(spec, bar)))
+            path, found = _chunk(spec, bar)
+            tables.append(read_parquet(path) if found is None else found)
     return pd.concat(tables, ignore_index=True)
 
 

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from whitebear.errors import UserError
 from whitebear.files import digest
 from whitebear.interventions._guidance import rows_of
-from whitebear.interventions._weights import Weights, digest_of, kept, put, why_not_weights
+from whitebear.interventions._weights import Weights, kept, put, why_not_weights
 from whitebear.interventions.method import Drawing
 from whitebear.models.families import (
     T5_LENGTH,
@@ -27,6 +27,7 @@ from whitebear.models.families import (
     takes,
     text_keys,
 )
+from whitebear.models.sums import digest_of
 
 Loss = Callable[[Weights, torch.Generator], torch.Tensor]
 

@@ -4,7 +4,6 @@ An edited UNet is another model: the rows of a block are drawn by one, whatever 
 """
 
 import contextlib
-import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from weakref import WeakKeyDictionary
@@ -17,6 +16,7 @@ from torch import nn
 from whitebear.errors import UserError
 from whitebear.interventions.method import Drawing
 from whitebear.models.families import known_layers, rewrites_text
+from whitebear.models.sums import digest_of
 from whitebear.prompts import check_concepts, fill, load_concepts, noun_of
 
 Weights = dict[str, torch.Tensor]  # by the name of the parameter in the UNet
@@ -127,7 +127,7 @@ def edited(method: str, artist: Drawing, weights: Weights) -> Iterator[None]:
     _BEFORE[unet] = kept(parameters, weights)
     try:
         put(parameters, weights)
-        artist.parts = f"{parts} {method} {digest_of(weights)}"
+        artist.parts = f"{parts} {method} {digest_of(weights)[:16]}"
         yield
     finally:
         artist.parts = parts
@@ -139,13 +139,3 @@ def untouched(artist: Drawing) -> Weights:
     if artist.pipe.unet not in _BEFORE:
         raise UserError("no weights are edited here; ask in the block of a method that edits them")
     return dict(_BEFORE[artist.pipe.unet])
-
-
-def digest_of(weights: Mapping[str, torch.Tensor]) -> str:
-    """16 hex digits that change with any bit of any weight."""
-    digest = hashlib.sha256()
-    for name in sorted(weights):
-        value = weights[name].detach().cpu().contiguous()
-        digest.update(f"{name}\0{value.dtype}\0{tuple(value.shape)}\0".encode())
-        digest.update(value.view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]

@@ -3,7 +3,6 @@
 What a commit names never changes: where its files are in the cache, the network is not asked.
 """
 
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import huggingface_hub
 from diffusers import DiffusionPipeline
 from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 
-from whitebear.errors import UserError
+from whitebear.errors import UserError, first_line
 from whitebear.models.folders import HALF, LEFT_OUT
 from whitebear.models.presets import ModelEntry
 
@@ -57,15 +56,6 @@ def fetch_files(what: str, source: str, revision: str | None, patterns: list[str
         included = " ".join(f"--include '{pattern}'" for pattern in patterns)
         connect = f"connect once, or where there is one `hf download {source}{pin} {included}`"
         raise _explained(error, what, source, connect) from None
-
-
-def first_line(error: BaseException) -> str:
-    """The beginning of what an error says, whole words, for the brackets of a line.
-
-    >>> first_line(ValueError("no such file\\nand much more"))
-    'no such file'
-    """
-    return textwrap.shorten(str(error).strip().partition("\n")[0], 200, placeholder=" ...")
 
 
 def _explained(

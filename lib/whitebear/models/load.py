@@ -20,7 +20,7 @@ from diffusers import DiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
-from whitebear.errors import UserError, nearest
+from whitebear.errors import UserError, first_line, nearest
 from whitebear.files import CACHE, as_path, shipped, write_text
 from whitebear.models import hub
 from whitebear.models.families import FAMILIES
@@ -235,7 +235,7 @@ def load_pipeline(model: str, device: str | torch.device | None = None) -> Diffu
             )  # fmt: skip
     except (OSError, ValueError, KeyError, AttributeError, TypeError, RuntimeError) as error:
         raise UserError(
-            f"{folder} cannot be loaded as a pipeline ({hub.first_line(error)}); save or download"
+            f"{folder} cannot be loaded as a pipeline ({first_line(error)}); save or download"
             " it again"
         ) from None
     for name, part in pipe.components.items():

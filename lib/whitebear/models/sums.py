@@ -6,9 +6,12 @@ held against it.
 """
 
 import functools
+import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+
+import torch
 
 from whitebear.errors import UserError
 from whitebear.files import sha256_of, write_text
@@ -62,6 +65,16 @@ def _check(path: Path, wanted: str) -> None:
 @functools.lru_cache(maxsize=1024)
 def _sha256(path: Path, size: int, changed: int) -> str:
     return sha256_of(path)
+
+
+def digest_of(tensors: Mapping[str, torch.Tensor]) -> str:
+    """64 hex digits that change with any name, type, shape or bit of some tensors."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name}\0{value.dtype}\0{tuple(value.shape)}\0".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def check_tokenizer(folder: Path, kind: str) -> None:

@@ -14,7 +14,7 @@ from transformers import (
     CLIPVisionModelWithProjection,
 )
 
-from whitebear.errors import UserError
+from whitebear.errors import UserError, first_line
 from whitebear.models import hub
 from whitebear.models.load import check_weights, find_model, quiet_loading
 
@@ -131,7 +131,7 @@ def _clip_of_model(folder: Path, device: torch.device) -> Clip:
         processor = CLIPImageProcessor.from_pretrained(folder)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"CLIP {folder} cannot be loaded ({hub.first_line(error)}); give a CLIPModel folder or"
+            f"CLIP {folder} cannot be loaded ({first_line(error)}); give a CLIPModel folder or"
             " hub id"
         ) from None
     scale = float(model.logit_scale.detach().exp())

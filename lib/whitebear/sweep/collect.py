@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from whitebear.errors import UserError
-from whitebear.files import write_text
+from whitebear.files import sha256_of, write_text
 from whitebear.scoring.calibration import calibrate
 from whitebear.sweep.estimate import in_jobs
-from whitebear.sweep.folder import Part, digest_of, is_done, read_plan_of, receipt_of
+from whitebear.sweep.folder import Part, is_done, read_plan_of, receipt_of
 
 
 def collect(folder: Path) -> Path:
@@ -51,7 +51,7 @@ def verify(folder: Path, parts: list[Part]) -> None:
             " the sweep again, or see --status"
         )
     for part in parts:
-        if digest_of(folder / part.path) != receipt_of(folder, part).get("sha256"):
+        if sha256_of(folder / part.path) != receipt_of(folder, part).get("sha256"):
             raise UserError(
                 f"part {folder / part.path} ({part}) is corrupt: it is not what was written;"
                 " remove it and start the sweep again, which makes it from what is kept"

@@ -12,7 +12,6 @@ manifest.json versions, revisions, plan, and the digest of every part
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import re
@@ -23,7 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from whitebear.errors import UserError
-from whitebear.files import write_text
+from whitebear.files import sha256_of, write_text
 
 try:
     import fcntl
@@ -88,12 +87,6 @@ def read_json(path: Path) -> dict:
 # --- parts ----------------------------------------------------------------------------------------
 
 
-def digest_of(path: Path) -> str:
-    """sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def receipt_of(folder: Path, part: Part) -> dict:
     """The record of a part; {} where there is none."""
     return read_json(folder / "receipts" / f"{part.stem}.json")
@@ -112,7 +105,7 @@ def put(folder: Path, part: Part, partial: Path, about: dict) -> None:
     """A finished file becomes the part, after its record: who sees a part finds a record, too."""
     with partial.open("rb") as file:
         os.fsync(file.fileno())
-    record = {"path": part.path, "sha256": digest_of(partial), "bytes": partial.stat().st_size,
+    record = {"path": part.path, "sha256": sha256_of(partial), "bytes": partial.stat().st_size,
               "rows": part.rows, **about}  # fmt: skip
     receipt, place = folder / "receipts" / f"{part.stem}.json", folder / part.path
     for path in (receipt, place):

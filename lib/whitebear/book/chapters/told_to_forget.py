@@ -7,6 +7,7 @@ from whitebear.book.report import rules
 from whitebear.book.report.claim import Claim, made
 from whitebear.book.report.phrases import (
     by_condition,
+    by_obedience,
     changed,
     differ,
     instructed,
@@ -67,8 +68,8 @@ def answer(scores: pd.DataFrame) -> str:
 def _depends(wordings: pd.DataFrame) -> str:
     """Which wordings are obeyed, by the interval, and how many are not or cannot be told."""
     obeys, not_obeyed, unclear = (
-        [f"“{said(wordings.text[name])}”" for name in names.split(", ") if name != "none"]
-        for names in obeyed(wordings).values()
+        [f"“{said(wordings.text[name])}”" for name in names]
+        for names in by_obedience(wordings).values()
     )
     some = f"{', '.join(obeys) or 'no wording'} {'is' if len(obeys) < 2 else 'are'} obeyed"
     left = f", and of {len(unclear)} it is open" if unclear else ""

@@ -150,17 +150,20 @@ def wording_claims(wordings: pd.DataFrame, figure: str) -> list[Claim]:
     ]
 
 
-def obeyed(wordings: pd.DataFrame) -> dict[str, str]:
-    """Which wordings are obeyed, which are not, and of which a run cannot say: ids, or "none".
+def by_obedience(wordings: pd.DataFrame) -> dict[str, list[str]]:
+    """Ids of the wordings that are obeyed, that are not, and of which a run cannot say.
 
     Obeyed is what takes away half or more of what its control shows, by the interval; a control
     that shows too little leaves no room for that. wordings: of `stats.by_wording`.
     """
     words = wordings.taken.map(rules.OBEYS).where(wordings.control_value >= rules.ROOM, rules.OPEN)
-    return {
-        word: ", ".join(wordings.index[words == word]) or "none"
-        for word in ("obeys", "does not obey", rules.OPEN)
-    }
+    return {word: list(wordings.index[words == word])
+            for word in ("obeys", "does not obey", rules.OPEN)}  # fmt: skip
+
+
+def obeyed(wordings: pd.DataFrame) -> dict[str, str]:
+    """`by_obedience` as words of a table: ids, or "none"."""
+    return {word: ", ".join(ids) or "none" for word, ids in by_obedience(wordings).items()}
 
 
 def instrument(table: pd.DataFrame) -> str:

@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 
 from whitebear.errors import UserError
 from whitebear.files import written
+from whitebear.models.sums import digest_of
 from whitebear.pocket.training.recipe import StageRecipe
 
 CHECKPOINT_SECONDS = 60
@@ -59,7 +60,7 @@ def save_checkpoint(path: Path, tensors: dict[str, torch.Tensor], about: dict) -
     """Write beside the target, then rename: a reader sees the old or the new file, never half. A
     digest of the tensors goes with them. Raises `UserError` where it cannot be written."""
     cpu = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    said = {"about": json.dumps(about), "sha256": _digest_of(cpu)}
+    said = {"about": json.dumps(about), "sha256": digest_of(cpu)}
     with written(path) as part:
         try:
             save_file(cpu, part, metadata=said)
@@ -75,7 +76,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             said = file.metadata()
             about = json.loads(said["about"])
-        whole = said.get("sha256", found := _digest_of(tensors)) == found
+        whole = said.get("sha256", found := digest_of(tensors)) == found
     except (OSError, SafetensorError, KeyError, TypeError, ValueError):
         whole = False
     if not whole:
@@ -83,15 +84,6 @@ def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
             f"checkpoint {path} is damaged; remove it, and the same command makes that stage again"
         )
     return tensors, about
-
-
-def _digest_of(tensors: dict[str, torch.Tensor]) -> str:
-    """SHA-256 of names and bytes."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(f"{name}\0".encode())
-        digest.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def laid_out_as(p: torch.Tensor, value: torch.Tensor) -> torch.Tensor:

@@ -15,11 +15,10 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from whitebear.files import sha256_of, write_text
+from whitebear.files import DIGESTS, as_noted, note_digests
 from whitebear.pocket.world.captions import caption
 from whitebear.pocket.world.scene import World, load_world
 
-RECORD = "sha256.json"  # name -> digest of each file of drawn scenes
 SPLITS = {"train": 0, "calibration": 1, "quality": 2}
 
 
@@ -80,8 +79,7 @@ def draw_scenes(
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         _draw_into(part, n, split, seed, n_captions, r, denied)
-        said = {path.name: sha256_of(path) for path in sorted(part.iterdir())}
-        write_text(part / RECORD, json.dumps(said))
+        note_digests(part)
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(part, folder)
     images = np.load(folder / "images.npy", mmap_mode="c")
@@ -92,13 +90,9 @@ def draw_scenes(
 
 def _is_whole(folder: Path) -> bool:
     """Whether scenes are as they were drawn; those of a folder without digests count as whole."""
-    if not (folder / RECORD).is_file():
+    if not (folder / DIGESTS).is_file():
         return (folder / "captions.json").exists()
-    try:
-        said = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        return all(sha256_of(folder / name) == wanted for name, wanted in said.items())
-    except (OSError, ValueError, AttributeError):
-        return False
+    return bool(as_noted(folder))
 
 
 def _draw_into(
