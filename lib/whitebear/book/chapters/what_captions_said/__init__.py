@@ -132,7 +132,8 @@ def _which_wins(groups: dict[str, list[Published]]) -> str:
     each = ", ".join(f"{other.percent()} ({GROUPS[name]})" for name, (other, _) in told.items())
     of_itself = spread(pd.Series([itself.value for _, itself in told.values()]))
     return (
-        f"Of an object that is then asked for by name, “forget” and “leave out” take away"
+        f"In prompts of two clauses, of an object that is then asked for by name, “forget” and"
+        f" “leave out” take away"
         f" {of_itself} %, by model; where something else is asked for, {each} of it."
     )
 
