@@ -60,7 +60,7 @@ def save_checkpoint(path: Path, tensors: dict[str, torch.Tensor], about: dict) -
     """Write beside the target, then rename: a reader sees the old or the new file, never half. A
     digest of the tensors goes with them. Raises `UserError` where it cannot be written."""
     cpu = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    said = {"about": json.dumps(about), "sha256": digest_of(cpu)}
+    said = {"about": json.dumps(about), "digest": digest_of(cpu)}
     with written(path) as part:
         try:
             save_file(cpu, part, metadata=said)
@@ -76,7 +76,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             said = file.metadata()
             about = json.loads(said["about"])
-        whole = said.get("sha256", found := digest_of(tensors)) == found
+        whole = said.get("digest", found := digest_of(tensors)) == found
     except (OSError, SafetensorError, KeyError, TypeError, ValueError):
         whole = False
     if not whole:
